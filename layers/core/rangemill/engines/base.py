@@ -1,0 +1,55 @@
+"""What an engine is: it takes blocks of whole records and gives one partial for all of them."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from rangemill.blocks import Block
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectContext:
+    """The object whose records follow, as user code may see it."""
+
+    bucket: str
+    key: str
+    version_id: str | None
+
+    @property
+    def uri(self) -> str:
+        """`s3://bucket/key`, or the path of a local file."""
+        return f"s3://{self.bucket}/{self.key}" if self.bucket else self.key
+
+
+class Engine(Protocol):
+    """One slot's worth of applying. Made per slot; what can be kept warm is kept in the module that makes it."""
+
+    def begin_object(self, context: ObjectContext) -> None:
+        """The blocks that follow are of this object; ends the one before."""
+
+    def take(self, block: Block) -> None:
+        """Apply a block, or keep it for a larger query.
+
+        Raises `UserCodeError`, `BadRecord`, `BadStatement` with the object and the record's logical offset,
+        `CountMismatch` when the records taken are not `block.records`.
+        """
+
+    def finish(self) -> tuple[bytes, int]:
+        """The encoded partial of everything taken, and how many records that was."""
+
+
+class Folder(Protocol):
+    """Partials into partials, and the total into rows."""
+
+    def fold(self, partials: list[bytes]) -> bytes:
+        """One encoded partial of several, in order; of none: the neutral one. Raises `AggregateTooLarge`."""
+
+    def finish(self, total: bytes) -> "FinishedRows":
+        """The pipeline's finish step, once, over the folded total."""
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedRows:
+    """The published output: its bytes in `output.format`, and how many rows they hold."""
+
+    body: bytes
+    rows: int
