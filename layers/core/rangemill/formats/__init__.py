@@ -1,0 +1,31 @@
+"""One module per format. A format is found by its module's name; adding one touches no other file.
+
+A format module has:
+
+- `Options`: a frozen msgspec struct with `forbid_unknown_fields`, what may stand under `format:` beside `type`;
+- `look_behind(options) -> int`: how many stored bytes before a range it must see to find the range's first record;
+- `settle(samples, options, for_sql) -> Settled`: names and types once per job, at Plan;
+- `align(run, range_bytes, object_bytes, pieces, settled, crc, should_stop)`: blocks and rows (see `base`);
+- `records(block, settled)`: an iterator of Python records; `sql_reader(...)`: how DuckDB reads a run of blocks.
+"""
+
+import importlib
+import pkgutil
+from functools import cache
+from typing import cast
+
+from rangemill.formats.base import FormatModule
+
+_NOT_FORMATS = frozenset({"base"})
+
+
+@cache
+def names() -> tuple[str, ...]:
+    """The names of all formats."""
+    return tuple(sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name not in _NOT_FORMATS and not m.name.startswith("_")))
+
+
+@cache
+def load(name: str) -> FormatModule:
+    """The format of that name, which must be one of `names()`."""
+    return cast("FormatModule", importlib.import_module(f"{__name__}.{name}"))

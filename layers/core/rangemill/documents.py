@@ -1,0 +1,99 @@
+"""YAML documents with line numbers: a mistake is shown with file, line, field and what would be right."""
+
+import difflib
+import re
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+import msgspec
+import yaml
+
+from rangemill.errors import BadPipeline
+
+T = TypeVar("T")
+
+_AT: Final = re.compile(r"^(?P<problem>.*?)(?: - at `(?:key in )?\$(?P<path>.*)`)?$", re.DOTALL)
+_UNKNOWN: Final = re.compile(r"Object contains unknown field `(?P<name>.*)`")
+_MISSING: Final = re.compile(r"Object missing required field `(?P<name>.*)`")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A parsed document that remembers on which line each field stands."""
+
+    file: str
+    value: Any
+    lines: dict[str, int]
+
+    def convert(self, to: type[T]) -> T:
+        """The document as a struct. Raises `BadPipeline`."""
+        return self.convert_value(self.value, to, "")
+
+    def convert_value(self, value: Any, to: type[T], path: str) -> T:  # noqa: ANN401 - whatever YAML holds
+        """A part of the document, standing at `path`, as a struct. Raises `BadPipeline`."""
+        try:
+            return msgspec.convert(value, to)
+        except msgspec.ValidationError as error:
+            match = _AT.match(str(error))
+            inner = (match["path"] if match else "") or ""
+            where = (path + inner).lstrip(".")
+            problem = match["problem"] if match else str(error)
+            raise self._explain(where, problem, to) from None
+
+    def problem(self, field: str, problem: str) -> BadPipeline:
+        """A mistake in that field, to be raised."""
+        line, at = self.lines.get(field), field
+        while line is None and at:
+            at = at.rpartition(".")[0]
+            line = self.lines.get(at)
+        return BadPipeline(self.file, line, field, problem)
+
+    def _explain(self, where: str, problem: str, to: type) -> BadPipeline:
+        if unknown := _UNKNOWN.fullmatch(problem):
+            name = unknown["name"]
+            near = difflib.get_close_matches(name, _field_names(to), n=1)
+            hint = f"; did you mean `{near[0]}`?" if near else ""
+            return self.problem(f"{where}.{name}".lstrip("."), f"there is no such field{hint}")
+        if missing := _MISSING.fullmatch(problem):
+            return self.problem(f"{where}.{missing['name']}".lstrip("."), "is required and missing")
+        return self.problem(where, problem[:1].lower() + problem[1:])
+
+
+def _field_names(struct: Any) -> list[str]:  # noqa: ANN401 - a type form
+    """The names of a struct's fields and of the structs inside it: what a misspelt name may have meant."""
+    names: list[str] = []
+    if isinstance(struct, type) and issubclass(struct, msgspec.Struct):
+        for field in msgspec.structs.fields(struct):
+            names.append(field.encode_name)
+            for part in (field.type, *getattr(field.type, "__args__", ())):
+                names.extend(_field_names(part))
+    return names
+
+
+def parse_yaml(text: str, file: str) -> Source:
+    """The document and its lines. Raises `BadPipeline` for what is no YAML mapping or names a key twice."""
+    try:
+        node = yaml.compose(text, Loader=yaml.CSafeLoader)
+        value = yaml.load(text, Loader=yaml.CSafeLoader)  # noqa: S506 - the safe loader, in C
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else None
+        raise BadPipeline(file, line, "", f"this is not YAML: {error.problem or error.context}") from None
+    if not isinstance(value, dict) or node is None:
+        raise BadPipeline(file, 1, "", "expected a mapping that begins with `name: …`")
+    lines: dict[str, int] = {}
+    _collect_lines(node, "", lines, file)
+    return Source(file, value, lines)
+
+
+def _collect_lines(node: yaml.Node, path: str, lines: dict[str, int], file: str) -> None:
+    if not isinstance(node, yaml.MappingNode):
+        return
+    seen: set[str] = set()
+    for key, value in node.value:
+        name = str(key.value)
+        at = f"{path}.{name}".lstrip(".")
+        if name in seen:
+            raise BadPipeline(file, key.start_mark.line + 1, at, "this key stands here twice")
+        seen.add(name)
+        lines[at] = key.start_mark.line + 1
+        _collect_lines(value, at, lines, file)

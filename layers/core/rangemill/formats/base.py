@@ -1,0 +1,69 @@
+"""The interface of a format."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import msgspec
+
+from rangemill.blocks import Block, RangeDone, Remaining
+from rangemill.ranges import ByteRange
+
+Crc = Callable[[bytes, int], int]
+Event = Block | RangeDone | Remaining
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Some bytes of an object as Plan saw them: `data` begins at `offset` of `object_bytes`."""
+
+    object_uri: str
+    data: bytes
+    offset: int
+    object_bytes: int
+
+
+class Settled(msgspec.Struct, frozen=True):
+    """What Plan settles once per job and every worker obeys; it travels in the plan as JSON.
+
+    `columns` are (name, SQL type) in order; None where the format has none or the engine needs none.
+    `header` is the exact first line of every object, without its line end, when the format has one.
+    """
+
+    format: str
+    options: dict[str, Any]
+    columns: list[tuple[str, str]] | None = None
+    header: str | None = None
+
+
+class FormatModule(Protocol):
+    """What a module in `rangemill.formats` has. See the package's docstring."""
+
+    Options: type[msgspec.Struct]
+
+    def look_behind(self, settled: Settled) -> int:
+        """Stored bytes before a range's start that `align` must be given (fewer at the object's start)."""
+
+    def settle(self, samples: list[Sample], options: dict[str, Any], for_sql: bool) -> Settled:
+        """Names and types of this job. `samples` hold at least the head of one object. Raises `BadRecord`."""
+
+    def align(
+        self,
+        run: ByteRange,
+        range_bytes: int,
+        object_bytes: int,
+        pieces: Iterator[bytes],
+        settled: Settled,
+        crc: Crc,
+        should_stop: Callable[[], bool],
+    ) -> Iterator[Event]:
+        """Blocks and rows of a run of adjacent ranges (`ranges.tile(run.start, run.end_exclusive, range_bytes)`).
+
+        `pieces` begin `look_behind` bytes before the run (or at 0) and go on lazily to the object's end; no more of
+        them is taken than the run's last record needs. For each range: its blocks, then its `RangeDone`.
+        `should_stop` is asked after every block; once true, the row of what was done and one `Remaining` end it.
+        Raises `RecordTooLarge`, `BadRecord`.
+        """
+
+    def records(self, data: bytes, settled: Settled, shape: str | None) -> Iterator[Any]:
+        """The Python records of a block, in order. `shape` is the pipeline's `as:`."""

@@ -1,0 +1,140 @@
+"""What the core needs of the world: five gateways, each with an AWS and an in-process implementation.
+
+The AWS ones are in `rangemill.aws`; the in-process ones serve `rangemill run` and the tests.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+from rangemill.messages import (
+    GenerationRow,
+    JobRow,
+    ObjectRef,
+    PinnedObject,
+    Status,
+    Totals,
+    WaveRow,
+)
+
+
+class Store(Protocol):
+    """The work bucket (and, by full `s3://` URI, the places that pipelines write to)."""
+
+    @property
+    def bucket(self) -> str:
+        """The work bucket's name."""
+
+    def get(self, key: str, span: tuple[int, int] | None = None) -> bytes | None:
+        """The bytes under a key, or those of `[start, end)`; None when there is nothing."""
+
+    def put(self, key: str, body: bytes) -> None:
+        """Put, over whatever was there."""
+
+    def put_once(self, key: str, body: bytes) -> bool:
+        """Put if nothing is there; False when somebody was first."""
+
+    def uri(self, key: str) -> str:
+        """How a person is told where the key lies."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """One page of a prefix: objects in key order, and after which key to go on (None at the end)."""
+
+    objects: list[tuple[ObjectRef, datetime]]
+    after: str | None
+    crc_names: dict[str, str]
+
+
+class Objects(Protocol):
+    """The input objects."""
+
+    def pin(self, ref: ObjectRef, index: int) -> PinnedObject:
+        """HEAD. Raises `ObjectMissing`, `ObjectChanged` when the ref's ETag is not there any more, `AccessRefused`."""
+
+    def list_page(self, bucket: str, prefix: str, after: str | None) -> Listing:
+        """One page of at most 1,000 objects. Raises `AccessRefused`."""
+
+    def read(self, pin: PinnedObject, start: int, stop_hint: int) -> Iterator[bytes]:
+        """Pieces from `start`, eagerly up to `stop_hint`, then in small growing reads to the object's end.
+
+        Every read is pinned. Raises `ObjectChanged`, `ObjectMissing`, `Transient`.
+        """
+
+    def read_whole(self, pin: PinnedObject) -> tuple[PinnedObject, Iterator[bytes]]:
+        """A small object by one GET, and its pin completed with the version and CRC that came with it."""
+
+    @property
+    def requests(self) -> int:
+        """How many requests were made so far."""
+
+
+class Jobs(Protocol):
+    """The job table. Every write to a job's row is fenced; a lost condition raises `Superseded` unless said otherwise."""
+
+    def create(self, row: JobRow) -> bool:
+        """The guard against doing it twice: False when the row is there."""
+
+    def load(self, job_id: str) -> JobRow:
+        """A consistent read. Raises `UnknownJob`."""
+
+    def start(self, job_id: str, started: str) -> bool:
+        """WAITING to RUNNING; False when it was not waiting."""
+
+    def take_generation(self, job_id: str, generation: int, execution_arn: str, started: str) -> JobRow:
+        """The execution's first act: the row is this generation's from now on (`generation` or the one before)."""
+
+    def planned(self, job_id: str, generation: int, pointer: str, objects: int, bytes_total: int) -> JobRow:
+        """Point at the first checkpoint; whoever was first wins, and the row as it stands is returned."""
+
+    def commit(self, job_id: str, generation: int, wave: WaveRow, pointer: str, totals: Totals, cost_usd: float) -> JobRow:
+        """The commit of a wave: the pointer moves if generation is mine and the row's wave is the one before."""
+
+    def rest(self, job_id: str, generation: int, status: Status, reason: str, ended: str | None) -> None:
+        """The job rests: paused, cancelled, or at its cost cap."""
+
+    def succeed(self, job_id: str, generation: int, ended: str, cost_usd: float, result: dict[str, Any]) -> None:
+        """RUNNING to SUCCEEDED; repeating it is success."""
+
+    def fail(self, job_id: str, generation: int, ended: str, error: dict[str, Any]) -> bool:
+        """RUNNING or WAITING to FAILED; False when the row is another generation's or ended already."""
+
+    def note_error(self, job_id: str, generation: int, error: dict[str, Any]) -> None:
+        """Keep an error's data until the job is marked; losing the condition does nothing."""
+
+    def waves(self, job_id: str) -> Iterator[WaveRow]:
+        """A job's waves, in order."""
+
+    def generations(self, job_id: str) -> Iterator[GenerationRow]:
+        """A job's generations, in order."""
+
+
+class Executions(Protocol):
+    """The state machine's executions."""
+
+    def event_count(self, execution_arn: str) -> int:
+        """The exact number of events in the execution's history."""
+
+    def start(self, job_id: str, generation: int) -> str:
+        """Start (or find, started by an earlier try) the generation's execution; its ARN."""
+
+
+class Notices(Protocol):
+    """Where people are told."""
+
+    def publish(self, subject: str, body: dict[str, Any]) -> None:
+        """Publish a notice: counts, errors and links, never record bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gateways:
+    """All of them, and the clock (UTC)."""
+
+    jobs: Jobs
+    store: Store
+    objects: Objects
+    executions: Executions
+    notices: Notices
+    clock: Callable[[], datetime]

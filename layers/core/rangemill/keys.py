@@ -1,0 +1,73 @@
+"""Where things lie in the work bucket (design section 7). No other module builds a key."""
+
+import hashlib
+
+
+def spread(job_id: str, *parts: object) -> str:
+    """Two characters that spread a job's scratch over S3's partitions."""
+    return hashlib.sha256("/".join(map(str, (job_id, *parts))).encode()).hexdigest()[:2]
+
+
+def request(job_id: str) -> str:
+    """What was asked."""
+    return f"jobs/{job_id}/request.json"
+
+
+def plan(job_id: str) -> str:
+    """The settled plan."""
+    return f"jobs/{job_id}/plan/plan.json"
+
+
+def plan_page(job_id: str, page: int) -> str:
+    """A page of pinned objects."""
+    return f"jobs/{job_id}/plan/objects-{page:06d}.json"
+
+
+def checkpoint(job_id: str, wave: int, attempt: str) -> str:
+    """A checkpoint; it counts only if the row points at it."""
+    return f"jobs/{job_id}/checkpoints/{wave:08d}-{attempt}.json"
+
+
+def aggregate(job_id: str, level: int, wave: int, attempt: str) -> str:
+    """A folded partial. Under `jobs/`, not `scratch/`: a paused job keeps it for as long as it rests."""
+    return f"jobs/{job_id}/aggregates/{level}-{wave:08d}-{attempt}"
+
+
+def closed_objects(job_id: str, wave: int, attempt: str) -> str:
+    """The objects that a wave proved."""
+    return f"jobs/{job_id}/ledger/{wave:08d}-{attempt}.json"
+
+
+def parts(job_id: str, wave: int, attempt: str) -> str:
+    """The output parts that a wave committed."""
+    return f"jobs/{job_id}/parts/{wave:08d}-{attempt}.json"
+
+
+def wave(job_id: str, wave_number: int) -> str:
+    """The wave document, put once: what the Map reads."""
+    return f"scratch/{spread(job_id, wave_number)}/{job_id}/waves/{wave_number:08d}.json"
+
+
+def slots(job_id: str, wave_number: int, attempt: str) -> str:
+    """The slots of a wave, one document after the other; items name their bytes in it."""
+    return f"scratch/{spread(job_id, wave_number)}/{job_id}/waves/{wave_number:08d}-{attempt}/slots"
+
+
+def handout(slots_key: str) -> str:
+    """What Fetch decided beside the slots that lie at `slots_key`."""
+    return slots_key.removesuffix("slots") + "handout"
+
+
+def outcome(job_id: str, wave_number: int, slot: int) -> str:
+    """A slot's outcome: the first writer wins."""
+    return f"scratch/{spread(job_id, wave_number, slot)}/{job_id}/outcomes/{wave_number:08d}/{slot:06d}"
+
+
+def verdict(job_id: str, wave_number: int, slot: int) -> str:
+    """How a slot ended without an outcome."""
+    return f"scratch/{spread(job_id, wave_number, slot)}/{job_id}/verdicts/{wave_number:08d}/{slot:06d}"
+
+
+def results(pipeline: str, job_id: str) -> str:
+    """The default place of a job's output, with its final slash."""
+    return f"results/{pipeline}/{job_id}/"

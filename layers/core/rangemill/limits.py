@@ -1,0 +1,67 @@
+"""Every AWS limit and every bound of ours: unit in the name, arithmetic, source.
+
+Nothing else in the project writes such a number down. AWS quotas as documented in November 2026.
+"""
+
+from typing import Final
+
+KIB: Final = 2**10
+MIB: Final = 2**20
+GIB: Final = 2**30
+
+# --- Step Functions: https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html ------------------------
+SFN_HISTORY_MAX_EVENTS: Final = 25_000  # hard; the 25,000th event is the failure
+SFN_PAYLOAD_MAX_BYTES: Final = 256 * KIB  # hard
+SFN_EXECUTION_NAME_MAX_CHARS: Final = 80
+SFN_MAP_MAX_CHILDREN: Final = 10_000  # running at once, per Map Run
+
+HISTORY_BUDGET_EVENTS: Final = 20_000  # a fifth of the quota is kept for retries nobody foresaw
+# A wave: Fetch 5, distributed Map 6, Aggregate 5, Decide 2 = 18. At worst Fetch and Aggregate are retried six times
+# each, three events a retry: 18 + 2 x 6 x 3 = 54. Finish (5 + 18) or ExecuteNew (5 + 18) always fit as well: 77.
+WAVE_EVENTS: Final = 18
+WORST_WAVE_EVENTS: Final = 54
+WORST_EXIT_EVENTS: Final = 23
+CONTEXT_MAX_BYTES: Final = 1 * KIB  # ours: what passes between states
+
+# --- names -----------------------------------------------------------------------------------------------------------
+# "<pipeline>-<token>-g<generation>" must fit an execution name: 48 + 1 + 20 + 2 + 9 digits = 80.
+PIPELINE_NAME_MAX_CHARS: Final = 48
+JOB_TOKEN_CHARS: Final = 20  # base32: 100 bits
+
+# --- Lambda: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html ---------------------------------
+LAMBDA_MAX_SECONDS: Final = 900
+LAMBDA_UNZIPPED_MAX_BYTES: Final = 250 * MIB
+
+# --- S3: https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html -------------------------------------------
+S3_KEY_MAX_BYTES: Final = 1024
+S3_LIST_PAGE_OBJECTS: Final = 1000
+S3_ATTRIBUTES_PAGE_PARTS: Final = 1000
+
+# --- a wave: ours, design section 4 ----------------------------------------------------------------------------------
+RANGE_BYTES: Final = 64 * MIB
+CONCURRENCY: Final = 100  # workers of one job
+WAVE_MAX_SLOTS: Final = 2_000
+WAVE_TARGET_SECONDS: Final = 180
+SLOT_TARGET_SECONDS: Final = 90  # between 60 and 120: a Standard child is cheaper than Express from 23-71 s on
+SLOT_MAX_RUNS: Final = 1_000  # small objects packed into one slot: bounds its document and its ledger rows
+SLOT_FIRST_BYTES_PER_SECOND: Final = 60 * 10**6  # before anything was measured: 50-85 MB/s a worker are reported
+MAX_RECORD_BYTES: Final = 64 * MIB
+FOLD_FAN_IN: Final = 16  # wave aggregates fold like a binary counter with this base
+TRANSIENT_MAX_TRIES: Final = 12  # waves that a tile may come back for transient reasons before the job fails
+PLAN_PAGE_OBJECTS: Final = 1_000  # one listing page; pinned by HEAD in a few seconds
+SMALL_OBJECT_BYTES: Final = 8 * MIB  # listed objects up to this are read whole; version and CRC come with that GET
+
+# --- reading ---------------------------------------------------------------------------------------------------------
+GET_BYTES: Final = 8 * MIB  # one ranged GET; at 85 MB/s a tenth of a second, so a retry loses little
+PIECE_BYTES: Final = 1 * MIB  # what is passed on at a time: small enough to stay in cache
+TAIL_FIRST_BYTES: Final = 64 * KIB  # first GET past a run's end, doubled as the last record goes on
+READ_MAX_TRIES: Final = 6
+SAMPLE_BYTES: Final = 256 * KIB  # what Plan reads of a sample's head, middle and tail
+STOP_MARGIN_MS: Final = 30_000  # a worker stops taking records this long before its deadline, to publish in peace
+
+# --- prices in us-east-1, dollars: https://aws.amazon.com/{lambda,step-functions,s3}/pricing/ (November 2026) --------
+LAMBDA_GB_SECOND_USD: Final = {"x86_64": 0.0000166667, "arm64": 0.0000133334}
+LAMBDA_REQUEST_USD: Final = 0.20 / 10**6
+SFN_TRANSITION_USD: Final = 25 / 10**6
+S3_GET_USD: Final = 0.0004 / 1000
+S3_PUT_USD: Final = 0.005 / 1000

@@ -1,0 +1,390 @@
+"""The typed documents that pass between states and lie in the work bucket: parsed at the edge, frozen inside.
+
+Each carries `v`; a reader takes the version before its own as well, so that a running job survives a deploy.
+"""
+
+from datetime import datetime
+from typing import Any, Final, Literal, TypeVar
+
+import msgspec
+from msgspec import Struct, field
+
+from rangemill.errors import BadRequest
+from rangemill.formats.base import Settled
+from rangemill.ledger import Segment
+
+VERSION: Final = 1
+READABLE_VERSIONS: Final = frozenset({VERSION - 1, VERSION})
+
+Next = Literal["", "MORE_PLAN", "FETCH", "EXECUTE_NEW", "FINISH", "REST", "DONE"]
+
+T = TypeVar("T")
+
+
+def encode(message: Any) -> bytes:  # noqa: ANN401 - any struct of this module, or a list of them
+    """The JSON bytes of a document; the same document gives the same bytes."""
+    return msgspec.json.encode(message)
+
+
+def decode(body: bytes, to: type[T], what: str) -> T:
+    """A document of the work bucket. Raises `BadRequest` when it is none, or of a version this code does not know."""
+    try:
+        message = msgspec.json.decode(body, type=to)
+    except msgspec.MsgspecError as error:
+        raise BadRequest(f"{what} cannot be read: {error}") from None
+    version = getattr(message, "v", VERSION)
+    if version not in READABLE_VERSIONS:
+        raise BadRequest(f"{what} has version {version}; this code reads {sorted(READABLE_VERSIONS)}")
+    return message
+
+
+# --- between states --------------------------------------------------------------------------------------------------
+
+
+class MapInput(Struct, frozen=True):
+    """Where the distributed Map finds the wave document."""
+
+    bucket: str
+    key: str
+
+
+class Context(Struct, frozen=True, omit_defaults=True):
+    """What passes between states: at most 1 KiB, at one range and at one million."""
+
+    job_id: str
+    generation: int
+    next: Next = ""
+    wave: int = 0
+    plan_page: int = 0
+    slots: int = 0
+    concurrency: int = 0
+    next_generation: int = 0
+    map: MapInput | None = None
+
+
+class StateMessage(Struct, frozen=True):
+    """What Plan, Fetch, Aggregate and Finish get: the context and the execution that asks."""
+
+    context: Context
+    execution_arn: str = ""
+
+
+class SlotItem(Struct, frozen=True):
+    """One item of the wave document: a slot's number and where its document lies."""
+
+    slot: int
+    slots_key: str
+    start: int
+    end: int
+    verdict_key: str
+
+
+class ApplyMessage(Struct, frozen=True):
+    """What a worker gets."""
+
+    job_id: str
+    generation: int
+    wave: int
+    item: SlotItem
+
+
+# --- objects and ranges ----------------------------------------------------------------------------------------------
+
+
+class ObjectRef(Struct, frozen=True, omit_defaults=True):
+    """An object as an event, a listing or a person named it."""
+
+    bucket: str
+    key: str
+    version_id: str | None = None
+    etag: str | None = None
+    size_bytes: int | None = None
+
+
+class PinnedObject(Struct, frozen=True, omit_defaults=True):
+    """An object as the job will read it and nothing else.
+
+    `crc` is the object's own full CRC under `crc_name`; None where S3 keeps none, or, while `crc_later` is true, where
+    the worker that reads the object whole will bring it.
+    """
+
+    index: int
+    bucket: str
+    key: str
+    etag: str
+    size_bytes: int
+    version_id: str | None = None
+    crc_name: str = "CRC64NVME"
+    crc: int | None = None
+    crc_later: bool = False
+
+    @property
+    def uri(self) -> str:
+        """`s3://bucket/key`, or a local file's path."""
+        return f"s3://{self.bucket}/{self.key}" if self.bucket else self.key
+
+
+class Run(Struct, frozen=True, array_like=True):
+    """Adjacent ranges `[start, end)` of one object, cut at multiples of `range_bytes`."""
+
+    object_index: int
+    start: int
+    end: int
+    range_bytes: int
+
+
+class Slot(Struct, frozen=True):
+    """What one worker gets: runs, and the pins of their objects. `deaths` of earlier workers travel along."""
+
+    slot: int
+    objects: list[PinnedObject]
+    runs: list[Run]
+
+
+class RetrySlot(Struct, frozen=True, omit_defaults=True):
+    """Tiles that came back, kept together as one slot."""
+
+    objects: list[PinnedObject]
+    runs: list[Run]
+    deaths: int = 0
+    tries: int = 0
+
+
+class Cursor(Struct, frozen=True, order=True):
+    """The first stored byte, in plan order, that has never been handed out."""
+
+    object_index: int = 0
+    offset: int = 0
+
+
+# --- request and plan ------------------------------------------------------------------------------------------------
+
+
+class Prefix(Struct, frozen=True):
+    """All objects under a prefix, as listed when Plan runs."""
+
+    bucket: str
+    prefix: str
+    suffix: str = ""
+
+
+class JobRequest(Struct, frozen=True, omit_defaults=True):
+    """`request.json`: what was asked, before anything was looked at."""
+
+    job_id: str
+    pipeline_name: str
+    pipeline_text: str
+    pipeline_file: str
+    origin: Literal["event", "batch", "sweep", "submit", "run"]
+    objects: list[ObjectRef] = field(default_factory=list)
+    prefixes: list[Prefix] = field(default_factory=list)
+    range_bytes: int | None = None
+    concurrency: int | None = None
+    history_budget_events: int | None = None
+    v: int = VERSION
+
+
+class CodeIdentity(Struct, frozen=True):
+    """Hashes of the code that a job runs with: the library, the pipelines' own code, and the packages both use."""
+
+    core: str
+    pipelines: str
+    dependencies: str
+
+
+class PlanPage(Struct, frozen=True):
+    """One page of pinned objects, in plan order; `objects_before` and `bytes_before` make the pages addressable."""
+
+    objects: list[PinnedObject]
+    objects_before: int
+    bytes_before: int
+    resume: "ListResume | None"
+    v: int = VERSION
+
+
+class ListResume(Struct, frozen=True):
+    """Where the next page goes on: which of the request's objects, or which prefix and after which key."""
+
+    source: int
+    after: str | None
+
+
+class Plan(Struct, frozen=True):
+    """`plan/plan.json`: everything that a worker must know of the job, settled once."""
+
+    job_id: str
+    pipeline_name: str
+    pipeline_text: str
+    pipeline_file: str
+    settled: Settled
+    code: CodeIdentity
+    range_bytes: int
+    concurrency: int
+    history_budget_events: int
+    objects: int
+    bytes: int
+    pages: int
+    warnings: list[str] = field(default_factory=list)
+    v: int = VERSION
+
+
+# --- waves -----------------------------------------------------------------------------------------------------------
+
+
+class Handout(Struct, frozen=True):
+    """What Fetch decided for a wave, beside its slots: where the checkpoint stands once they were handed out."""
+
+    wave: int
+    slots: int
+    cursor: Cursor
+    retry: list[RetrySlot]
+    retried: list[RetrySlot]  # the retry slots that this wave hands out again: slot i is retried[i]
+    v: int = VERSION
+
+
+class Verdict(Struct, frozen=True, omit_defaults=True):
+    """How a slot ended without an outcome.
+
+    Written by the worker (`error`, as `RangemillError.to_json`), or by the state machine (`Error`, `Cause`).
+    """
+
+    error: dict[str, Any] | None = None
+    Error: str | None = None
+    Cause: str | None = None
+
+
+class OutcomeHeader(Struct, frozen=True, omit_defaults=True):
+    """The head of an outcome; the partial's bytes follow it."""
+
+    job_id: str
+    wave: int
+    slot: int
+    rows: list[tuple[int, list[Segment]]]  # object index -> merged segments
+    remaining: list[Run]
+    records: int
+    taken: int
+    rejects: int
+    bytes: int
+    milliseconds: int
+    requests: int
+    pins: list[PinnedObject] = field(default_factory=list)  # objects whose CRC came with the read
+    part: str | None = None  # key of the published output part, for pipelines that do not fold
+    part_rows: int = 0
+    v: int = VERSION
+
+
+# --- checkpoint ------------------------------------------------------------------------------------------------------
+
+
+class OpenObject(Struct, frozen=True):
+    """An object that is partly done: its pin and its merged segments."""
+
+    pin: PinnedObject
+    segments: list[Segment]
+
+
+class ClosedObject(Struct, frozen=True, omit_defaults=True):
+    """An object that is proved, as the report shows it."""
+
+    index: int
+    uri: str
+    size_bytes: int
+    etag: str
+    version_id: str | None
+    records: int
+    ranges: int
+    crc_name: str
+    crc: int
+    matched: bool | None
+
+
+class Totals(Struct, frozen=True):
+    """Exact counts of what the checkpoint holds."""
+
+    objects: int = 0
+    bytes: int = 0
+    records: int = 0
+    rejects: int = 0
+    ranges: int = 0
+    slots: int = 0
+    waves: int = 0
+    unmatched_objects: int = 0  # objects for which S3 keeps no CRC
+    worker_milliseconds: int = 0
+    worker_requests: int = 0
+    invocations: int = 0
+    part_rows: int = 0
+
+
+class Checkpoint(Struct, frozen=True):
+    """What a wave leaves: cursor, retry list, ledger and the aggregate's levels. Bounded, however long the job."""
+
+    job_id: str
+    wave: int
+    cursor: Cursor
+    retry: list[RetrySlot] = field(default_factory=list)
+    open_objects: list[OpenObject] = field(default_factory=list)
+    closed: list[tuple[int, int]] = field(default_factory=list)  # intervals [first, end) of proved objects
+    levels: list[list[str]] = field(default_factory=list)  # keys of folded partials, by level of the counter
+    totals: Totals = Totals()
+    bytes_per_second: float | None = None  # of one worker, as seen in the last wave
+    v: int = VERSION
+
+
+# --- the job row -----------------------------------------------------------------------------------------------------
+
+Status = Literal["WAITING", "RUNNING", "PAUSED", "CANCELLED", "SUCCEEDED", "FAILED"]
+ENDED: Final = frozenset({"CANCELLED", "SUCCEEDED", "FAILED"})
+
+
+class JobRow(Struct, frozen=True, omit_defaults=True):
+    """The job's row: one per job, of constant size. What the pointer names is what counts."""
+
+    job_id: str
+    pipeline: str
+    status: Status
+    created: str  # ISO 8601, UTC
+    origin: str
+    generation: int = 0
+    wave: int = 0
+    pointer: str | None = None  # key of the committed checkpoint
+    desired: Literal["run", "pause", "cancel"] = "run"
+    generation_first_wave: int = 0
+    execution_arn: str | None = None
+    started: str | None = None
+    ended: str | None = None
+    objects: int = 0
+    bytes_total: int = 0
+    totals: Totals = Totals()
+    cost_usd: float = 0.0
+    rest_reason: str | None = None
+    error: dict[str, Any] | None = None
+    result: dict[str, Any] | None = None
+
+
+class WaveRow(Struct, frozen=True, omit_defaults=True):
+    """A wave's history: what it did and which documents it left for the report."""
+
+    wave: int
+    generation: int
+    committed: str
+    slots: int
+    bytes: int
+    records: int
+    ranges: int
+    returned_slots: int
+    milliseconds: int
+    closed_key: str | None = None
+    parts_key: str | None = None
+
+
+class GenerationRow(Struct, frozen=True, omit_defaults=True):
+    """A generation's history."""
+
+    generation: int
+    execution_arn: str
+    started: str
+
+
+def now_text(moment: datetime) -> str:
+    """ISO 8601 in UTC with microseconds: sorts as text."""
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
