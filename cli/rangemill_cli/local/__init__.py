@@ -1,0 +1,1 @@
+"""The local cloud: LocalStack in host mode, deployed to with the SAM CLI."""

@@ -1,0 +1,109 @@
+"""The local cloud as the rest of the project sees it: an endpoint, and clients that can reach nothing else.
+
+    cloud = LocalCloud.at(local_paths())
+    cloud.client("s3").list_buckets()
+"""
+
+import json
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Final, Self
+
+from rangemill_cli.errors import EnvironmentProblem
+from rangemill_cli.local.paths import LocalPaths, local_paths
+from rangemill_cli.local.process import ProcessIdentity
+
+STACK: Final = "rangemill"
+ACCOUNT: Final = "000000000000"
+REGION: Final = "us-east-1"
+# Everything that could lead an AWS tool to a person's own account, shut; LocalStack takes `test` as account zero.
+CREDENTIALS: Final = {
+    "AWS_ACCESS_KEY_ID": "test",
+    "AWS_SECRET_ACCESS_KEY": "test",
+    "AWS_REGION": REGION,
+    "AWS_DEFAULT_REGION": REGION,
+    "AWS_CONFIG_FILE": "/dev/null",
+    "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class LocalCloud:
+    """A LocalStack: ours, with a process, or somebody's, with an endpoint only."""
+
+    endpoint_url: str
+    process: ProcessIdentity | None = None
+    nonce: str | None = None
+
+    @classmethod
+    def at(cls, paths: LocalPaths) -> Self | None:
+        """Return the cloud that `up` started with this state folder, if it still runs."""
+        try:
+            record = json.loads(paths.record.read_text())
+        except (FileNotFoundError, json.JSONDecodeError):
+            return None
+        process = ProcessIdentity(record["pid"], record["started"])
+        return cls(record["endpoint_url"], process, record["nonce"]) if process.is_running() else None
+
+    @classmethod
+    def require(cls, endpoint_url: str | None = None, paths: LocalPaths | None = None) -> Self:
+        """Return the cloud at `endpoint_url`, or ours; raise EnvironmentProblem when it does not answer."""
+        cloud = cls(endpoint_url.rstrip("/")) if endpoint_url else cls.at(paths or local_paths())
+        if cloud is None:
+            raise EnvironmentProblem("The local cloud is not running.", "Start it with `rangemill local up`.")
+        if not cloud.answers():
+            raise EnvironmentProblem(f"No LocalStack answers at {cloud.endpoint_url}.", "Is the endpoint right?")
+        return cloud
+
+    def is_running(self) -> bool:
+        """Whether the process (of our own) runs and answers."""
+        return (self.process is None or self.process.is_running()) and self.answers()
+
+    def health(self, timeout_s: float = 2.0) -> dict[str, Any] | None:
+        """Return LocalStack's health document, or None when nothing like LocalStack answers."""
+        return _get(f"{self.endpoint_url}/_localstack/health", timeout_s)
+
+    def answers(self) -> bool:
+        """Whether a LocalStack is ready at the endpoint and, if it should be ours, is ours."""
+        if self.nonce is None:
+            return self.health() is not None
+        identity = _get(f"{self.endpoint_url}/_rangemill/identity", 2.0)
+        return identity is not None and identity.get("nonce") == self.nonce
+
+    def environment(self) -> dict[str, str]:
+        """Return the variables that point an AWS tool at this cloud and at nothing else."""
+        return {"AWS_ENDPOINT_URL": self.endpoint_url, **CREDENTIALS}
+
+    def client(self, service: str) -> Any:  # noqa: ANN401 - boto3 makes its clients' classes at run time
+        """Return a boto3 client; it takes no profile, variable or endpoint from the environment."""
+        return _client(self.endpoint_url, service)
+
+
+@cache
+def _client(endpoint_url: str, service: str) -> Any:  # noqa: ANN401
+    import boto3  # noqa: PLC0415 - 200 ms, and `status` without a cloud does not need it
+    from botocore.config import Config  # noqa: PLC0415
+
+    session = boto3.session.Session(
+        aws_access_key_id="test", aws_secret_access_key="test", region_name=REGION  # noqa: S106 - LocalStack's
+    )
+    config = Config(
+        ignore_configured_endpoint_urls=True,
+        retries={"mode": "standard", "max_attempts": 2},
+        s3={"addressing_style": "path"},
+        max_pool_connections=50,
+    )
+    return session.client(service, endpoint_url=endpoint_url, config=config)
+
+
+def _get(url: str, timeout_s: float) -> dict[str, Any] | None:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # never through a proxy: it is this machine
+    try:
+        with opener.open(url, timeout=timeout_s) as response:
+            document = json.load(response)
+    except (urllib.error.URLError, OSError, ValueError):
+        return None
+    return document if isinstance(document, dict) else None

@@ -1,0 +1,1 @@
+"""LocalStack without Docker: an executor of Lambda functions as processes, and patches towards AWS."""

@@ -1,0 +1,1 @@
+ONLY_BELOW = True
