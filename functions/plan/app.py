@@ -1,0 +1,5 @@
+"""Being written."""
+
+
+def handler(event: object, context: object) -> object:
+    return event
