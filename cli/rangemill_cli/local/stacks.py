@@ -78,6 +78,11 @@ def readable(reason: str) -> str:
     reason = re.sub(r"An error occurred \((\w+)\) when calling the (\w+) operation:?", r"\1 from \2:", reason)
     reason = re.sub(r"^Error: ", "", reason)
     reason = re.sub(r"^.*terminal failure state: .*?Reason: ", "", reason)
+    reason = re.sub(
+        r"Sorry, the (\S+) resource .*? is not supported by this version[^,]*(, but is available in the latest version)?",
+        r"LocalStack cannot create \1 (put it behind a Condition)",
+        reason,
+    )
     return reason.strip() or "no reason given"
 
 

@@ -4,11 +4,11 @@ They touch private names, so `rangemill_local.server` refuses any LocalStack but
 its target up by name: an AttributeError or ImportError at start is the sign that it no longer applies.
 """
 
-from rangemill_local.patches import events, lambdas, state_machines
+from rangemill_local.patches import events, lambdas, stacks, state_machines
 
 
 def apply() -> None:
     """Apply all of them."""
-    for group in (events, lambdas, state_machines):
+    for group in (events, lambdas, stacks, state_machines):
         for patch in group.PATCHES:
             patch()
