@@ -3,10 +3,12 @@
 A format module has:
 
 - `Options`: a frozen msgspec struct with `forbid_unknown_fields`, what may stand under `format:` beside `type`;
-- `look_behind(options) -> int`: how many stored bytes before a range it must see to find the range's first record;
+- `look_behind(settled) -> int`: how many stored bytes before a range it must see to find the range's first record;
 - `settle(samples, options, for_sql) -> Settled`: names and types once per job, at Plan;
 - `align(run, range_bytes, object_bytes, pieces, settled, crc, should_stop)`: blocks and rows (see `base`);
-- `records(block, settled)`: an iterator of Python records; `sql_reader(...)`: how DuckDB reads a run of blocks.
+- `records(data, settled, record_type)`: a block's Python records; `locate(data, index)`: where one begins.
+
+How DuckDB reads a format's blocks is in `engines/_sql_readers.py`, so that this package never imports DuckDB.
 """
 
 import importlib
@@ -22,7 +24,11 @@ _NOT_FORMATS = frozenset({"base"})
 @cache
 def names() -> tuple[str, ...]:
     """The names of all formats."""
-    return tuple(sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name not in _NOT_FORMATS and not m.name.startswith("_")))
+    return tuple(
+        sorted(
+            m.name for m in pkgutil.iter_modules(__path__) if m.name not in _NOT_FORMATS and not m.name.startswith("_")
+        )
+    )
 
 
 @cache

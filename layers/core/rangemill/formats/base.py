@@ -65,5 +65,12 @@ class FormatModule(Protocol):
         Raises `RecordTooLarge`, `BadRecord`.
         """
 
-    def records(self, data: bytes, settled: Settled, shape: str | None) -> Iterator[Any]:
-        """The Python records of a block, in order. `shape` is the pipeline's `as:`."""
+    def records(self, data: bytes, settled: Settled, record_type: Any) -> Iterator[Any]:
+        """The Python records of a block, in order; exactly as many as `Block.records` says.
+
+        `record_type` is the annotation of the user's `apply`, or None. Raises `BadRecord` without an object and with
+        the record's offset within `data`.
+        """
+
+    def locate(self, data: bytes, index: int) -> int:
+        """Where in a block's `data` the record of that index begins."""

@@ -1,0 +1,196 @@
+"""The Python engine: the user's class over blocks of records, in the tightest loop that counts them."""
+
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rangemill import formats, partials
+from rangemill.blocks import Block
+from rangemill.engines import _rows
+from rangemill.engines._python_class import Context, UserClass, load_class
+from rangemill.engines.base import FinishedRows, ObjectContext
+from rangemill.errors import AggregateTooLarge, BadRecord, CountMismatch, RangemillError, UserCodeError
+from rangemill.formats.base import Settled
+from rangemill.pipeline import Pipeline
+from rangemill.units import parse_bytes
+
+
+class PythonEngine:
+    """Applies the class to a slot. `start` is called per object, since it is given the object; `merge` joins them."""
+
+    def __init__(self, pipeline: Pipeline, settled: Settled, parameters: dict[str, Any]) -> None:
+        self._pipeline = pipeline
+        self._settled = settled
+        self._parameters = parameters
+        self._format = formats.load(settled.format)
+        self._user = load_class(pipeline.apply.python or "")
+        self._object: ObjectContext | None = None
+        self._partial: Any = None  # of the current object
+        self._is_started = False
+        self._slot: Any = None  # of the objects before it
+        self._has_slot = False
+        self._taken = 0
+
+    def begin_object(self, context: ObjectContext) -> None:
+        """See `Engine`."""
+        self._end_object()
+        self._object = context
+
+    def take(self, block: Block) -> None:
+        """See `Engine`."""
+        if not self._is_started:
+            self._start()
+        if self._user.takes_batches:
+            self._take_batch(block)
+        else:
+            self._take_records(block)
+        self._taken += block.records
+
+    def finish(self) -> tuple[bytes, int]:
+        """See `Engine`. Of a slot without any record: the partial of `start`."""
+        if not self._is_started and not self._has_slot:
+            self._start()
+        self._end_object()
+        encoded = _encode(
+            self._slot, parse_bytes(self._pipeline.limits.max_partial_bytes), "partial of one slot", "max_partial_bytes"
+        )
+        return encoded, self._taken
+
+    def _take_records(self, block: Block) -> None:
+        apply, partial, taken = self._user.instance.apply, self._partial, 0
+        records = self._records(block)
+        try:
+            for taken, record in enumerate(records, 1):  # noqa: B007 - counted here because this is what was taken
+                partial = apply(partial, record)
+        except BadRecord as error:
+            raise self._bad_record(error, block) from error
+        except (Exception, SystemExit) as error:
+            offset = block.offset + self._format.locate(block.data, taken - 1)
+            raise _user_error(error, f"at the record at byte {offset}", self._uri, offset) from error
+        self._require_all(taken, block)
+        self._partial = partial
+
+    def _take_batch(self, block: Block) -> None:
+        try:
+            records = list(self._records(block))
+        except BadRecord as error:
+            raise self._bad_record(error, block) from error
+        self._require_all(len(records), block)
+        try:
+            self._partial = self._user.instance.apply_batch(self._partial, records)
+        except (Exception, SystemExit) as error:
+            where = f"in the {block.records} records from byte {block.offset}"
+            raise _user_error(error, where, self._uri, block.offset) from error
+
+    def _records(self, block: Block) -> Iterator[Any]:
+        return self._format.records(block.data, self._settled, self._user.record_type)
+
+    def _require_all(self, taken: int, block: Block) -> None:
+        if taken != block.records:
+            raise CountMismatch(
+                f"{self._uri}: the format found {block.records} records in the block at byte {block.offset}, "
+                f"{taken} were applied",
+                object_uri=self._uri,
+                offset=block.offset,
+            )
+
+    def _bad_record(self, error: BadRecord, block: Block) -> BadRecord:
+        offset = block.offset + (error.offset or 0)
+        return BadRecord(
+            f"{self._uri}: the record at byte {offset}: {error.message}", object_uri=self._uri, offset=offset
+        )
+
+    def _start(self) -> None:
+        at = self._object
+        context = (
+            Context(parameters=self._parameters)
+            if at is None
+            else Context(at.bucket, at.key, at.uri, at.version_id, self._parameters)
+        )
+        self._partial = start(self._user, context)
+        self._is_started = True
+
+    def _end_object(self) -> None:
+        if not self._is_started:
+            return
+        if self._has_slot:
+            self._slot = merge(self._user, self._slot, self._partial)
+        else:
+            self._slot, self._has_slot = self._partial, True
+        self._partial, self._is_started = None, False
+
+    @property
+    def _uri(self) -> str:
+        return self._object.uri if self._object is not None else ""
+
+
+class PythonFolder:
+    """Folds partials with the class's `merge`, and makes the rows with its `finish`."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
+        self._user = load_class(pipeline.apply.python or "")
+
+    def fold(self, encoded: list[bytes]) -> bytes:
+        """See `Folder`. Of none: what `start` gives for a context without an object."""
+        total: Any = None
+        for position, one in enumerate(encoded):
+            partial = partials.decode(one)
+            total = partial if position == 0 else merge(self._user, total, partial)
+        if not encoded:
+            total = start(self._user, Context(parameters=self._pipeline.parameters))
+        return _encode(
+            total, parse_bytes(self._pipeline.limits.max_aggregate_bytes), "folded total", "max_aggregate_bytes"
+        )
+
+    def finish(self, total: bytes) -> FinishedRows:
+        """See `Folder`."""
+        partial = partials.decode(total)
+        with _user_code("finish"):
+            rows = list(self._user.instance.finish(partial))
+        return _rows.write(rows, self._pipeline.output.format)
+
+
+def start(user: UserClass, context: Context) -> Any:
+    """The class's neutral partial. Raises `UserCodeError`."""
+    with _user_code("start", context.uri or None):
+        return user.instance.start(context)
+
+
+def merge(user: UserClass, left: Any, right: Any) -> Any:
+    """The class's fold of two partials. Raises `UserCodeError`."""
+    with _user_code("merge"):
+        return user.instance.merge(left, right)
+
+
+@contextmanager
+def _user_code(method: str, object_uri: str | None = None) -> Iterator[None]:
+    try:
+        yield
+    except (Exception, SystemExit) as error:
+        raise _user_error(error, f"in `{method}`", object_uri, None) from error
+
+
+def _user_error(error: BaseException, where: str, object_uri: str | None, offset: int | None) -> RangemillError:
+    """The failure of user code: type, text, the user's own file and line, and the record."""
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not frame.filename.startswith(__file__) and not frame.filename.endswith("/contextlib.py")
+    ]
+    line = f" ({frames[-1].filename}:{frames[-1].lineno} in {frames[-1].name})" if frames else ""
+    what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    of = f"{object_uri}: " if object_uri else ""
+    return UserCodeError(f"{of}the pipeline's code raised {what}{line} {where}", object_uri=object_uri, offset=offset)
+
+
+def _encode(partial: Any, limit_bytes: int, what: str, limit_name: str) -> bytes:
+    encoded = partials.encode(partial)
+    if len(encoded) > limit_bytes:
+        keys = f" with {len(partial)} keys" if hasattr(partial, "__len__") else ""
+        raise AggregateTooLarge(
+            f"the {what}{keys} takes {len(encoded)} bytes, more than limits.{limit_name} ({limit_bytes}); "
+            "aggregate more coarsely, keep only what `finish` needs, or raise the limit"
+        )
+    return encoded

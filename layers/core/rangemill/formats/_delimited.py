@@ -1,0 +1,200 @@
+"""Splitting newline-delimited objects: where records begin and end, whatever the ranges and the pieces are.
+
+With `c(x)` the smallest record start at or after `x` (`c(0) = 0`; for `0 < x < size` one past the first newline at or
+after `x - 1`, or `size`; `c(size) = size`), the range `[s, e)` owns the bytes `[c(s), c(e))`: the records that begin in
+it. Each stored byte is scanned for a newline at most once and copied once, into its block.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Final, cast
+
+from rangemill.blocks import Block, RangeDone, Remaining
+from rangemill.errors import IncompleteProof, RecordTooLarge
+from rangemill.formats.base import Crc, Event
+from rangemill.ranges import ByteRange, tile
+
+BLOCK_BYTES: Final = 4 * 2**20  # a block ends with the first record that ends at or after this many bytes
+LOOK_BEHIND_BYTES: Final = 1  # whether a record begins at a range's start is seen from the byte before it
+DEFAULT_MAX_RECORD_BYTES: Final = 64 * 2**20
+
+# whole records and their offset -> their block, or None when nothing in them is a record (a header, a byte order mark)
+MakeBlock = Callable[[bytes, int], Block | None]
+
+
+def split(
+    run: ByteRange,
+    range_bytes: int,
+    object_bytes: int,
+    pieces: Iterator[bytes],
+    crc: Crc,
+    should_stop: Callable[[], bool],
+    make_block: MakeBlock,
+    max_record_bytes: int = DEFAULT_MAX_RECORD_BYTES,
+    block_bytes: int = BLOCK_BYTES,
+) -> Iterator[Event]:
+    """The events of `FormatModule.align` for records that end with a newline.
+
+    Raises `RecordTooLarge` for a record of more than `max_record_bytes` (its newline not counted) that begins in the
+    run, and `IncompleteProof` when the pieces end before the object does.
+    """
+    # In steps of at most `max_record_bytes` a longer record is always the last of its block: one place to look for it.
+    step = min(block_bytes, max_record_bytes)
+    window = _Window(run, range_bytes, object_bytes, pieces, crc, max_record_bytes)
+    window.skip_to_first_record()
+    for each in tile(run.start, run.end_exclusive, range_bytes):
+        start, first, records = each.start, window.position, 0
+        while window.position < each.end_exclusive:
+            begin = window.position
+            block = make_block(window.read_records(min(each.end_exclusive, begin + step)), begin)
+            if block is not None:
+                records += block.records
+                yield block
+            if should_stop():
+                yield from _stop(window, run, range_bytes, start, first, records)
+                return
+        owns = first < each.end_exclusive
+        yield RangeDone(each, window.tile_crc(), first if owns else None, window.position if owns else None, records)
+
+
+def _stop(window: "_Window", run: ByteRange, range_bytes: int, start: int, first: int, records: int) -> Iterator[Event]:
+    """The rows of `[start, position)` and what remains of the run; the record at `first` is the current tile's."""
+    end: int | None = window.position
+    begin: int | None = first
+    for done in tile(start, min(window.position, run.end_exclusive), range_bytes):
+        yield RangeDone(done, window.tile_crc(), begin, end, records)
+        begin, end, records = None, None, 0  # the tiles that follow lie inside the last record
+    if window.position < run.end_exclusive:
+        yield Remaining(ByteRange(window.position, run.end_exclusive))
+
+
+class _Window:
+    """A position that moves forward over the pieces from record start to record start; what it passes enters the CRC.
+
+    `position` is the record start reached, or the run's end when no record begins in the run.
+    """
+
+    def __init__(
+        self,
+        run: ByteRange,
+        range_bytes: int,
+        object_bytes: int,
+        pieces: Iterator[bytes],
+        crc: Crc,
+        max_record_bytes: int,
+    ) -> None:
+        self.position = run.start
+        self._run = run
+        self._object_bytes = object_bytes
+        self._pieces = pieces
+        self._max_record_bytes = max_record_bytes
+        self._piece = b""
+        self._piece_at = max(0, run.start - LOOK_BEHIND_BYTES)
+        self._used = 0  # bytes of the piece that were passed
+        self._crcs = _TileCrcs(run, range_bytes, crc)
+
+    def tile_crc(self) -> int:
+        """The CRC of the next tile that was passed to its end, or as far as the position."""
+        return self._crcs.take()
+
+    def skip_to_first_record(self) -> None:
+        """Pass the end of a record that began before the run, keeping none of it; not further than the run's end."""
+        if self._run.start == 0:
+            return
+        while True:
+            self._need_piece()
+            last = min(len(self._piece), self._run.end_exclusive - self._piece_at)
+            newline = self._piece.find(b"\n", self._used, last)
+            self._pass_to(last if newline < 0 else newline + 1)
+            at = self._piece_at + self._used
+            if newline >= 0 or at == self._run.end_exclusive:
+                self.position = at
+                return
+
+    def read_records(self, target: int) -> bytes:
+        """The records from the position to `c(target)`, where `position < target`; moves there."""
+        begin = self.position
+        parts: list[tuple[bytes, int, int]] = []
+        record_at: int | None = None  # where the last record begins; looked for only when it may be too large
+        while self._piece_at + self._used < self._object_bytes:
+            self._need_piece()
+            scan_from = max(self._used, target - 1 - self._piece_at)
+            newline = self._piece.find(b"\n", scan_from) if scan_from < len(self._piece) else -1
+            end = len(self._piece) if newline < 0 else newline
+            parts.append((self._piece, self._used, end if newline < 0 else newline + 1))
+            if self._piece_at + end - begin > self._max_record_bytes:
+                if record_at is None:
+                    record_at = _last_record_at([*parts[:-1], (self._piece, self._used, end)], self._piece_at + end)
+                if self._piece_at + end - record_at > self._max_record_bytes:
+                    raise RecordTooLarge(
+                        f"the record at byte {record_at} is longer than max_record_bytes ({self._max_record_bytes}); "
+                        "raise `format.max_record_bytes` if the data is as it should be",
+                        offset=record_at,
+                    )
+            self._pass_to(parts[-1][2])
+            if newline >= 0:
+                break
+        self.position = self._piece_at + self._used
+        if len(parts) == 1:
+            piece, low, high = parts[0]
+            return piece[low:high]
+        return b"".join([memoryview(piece)[low:high] for piece, low, high in parts])
+
+    def _need_piece(self) -> None:
+        while self._used == len(self._piece):
+            piece = next(self._pieces, None)
+            if piece is None:
+                at = self._piece_at + self._used
+                raise IncompleteProof(
+                    f"the object's bytes ended at {at}, not at {self._object_bytes}; the read was cut short", offset=at
+                )
+            self._piece_at += len(self._piece)
+            self._used = 0
+            room = self._object_bytes - self._piece_at
+            self._piece = (
+                piece if len(piece) <= room else piece[:room]
+            )  # a local file may have grown since it was pinned
+
+    def _pass_to(self, end: int) -> None:
+        if end > self._used:
+            self._crcs.feed(self._piece, self._used, end, self._piece_at)
+            self._used = end
+
+
+def _last_record_at(parts: list[tuple[bytes, int, int]], end: int) -> int:
+    """Where the last record of these parts begins, the parts beginning with a record and ending at `end`."""
+    for piece, low, high in reversed(parts):
+        newline = piece.rfind(b"\n", low, high)
+        if newline >= 0:
+            return end - (high - newline - 1)
+        end -= high - low
+    return end
+
+
+class _TileCrcs:
+    """The CRC of each tile of a run, from bytes that stream past once."""
+
+    def __init__(self, run: ByteRange, range_bytes: int, crc: Crc) -> None:
+        self._tiles = tile(run.start, run.end_exclusive, range_bytes)
+        self._tile: ByteRange | None = next(self._tiles)
+        self._crc = crc
+        self._value = 0
+        self._done: deque[int] = deque()
+
+    def feed(self, piece: bytes, low: int, high: int, piece_at: int) -> None:
+        """The bytes `piece[low:high]` of the object pass, `piece[0]` standing at `piece_at`."""
+        while self._tile is not None and low < high:
+            low = max(low, self._tile.start - piece_at)  # what lies behind the run
+            end = min(high, self._tile.end_exclusive - piece_at)
+            if low < end:
+                self._value = self._crc(cast("bytes", memoryview(piece)[low:end]), self._value)  # no copy
+            if end < self._tile.end_exclusive - piece_at:
+                return
+            self._done.append(self._value)
+            self._value = 0
+            self._tile = next(self._tiles, None)
+            low = end
+
+    def take(self) -> int:
+        """The CRC of the oldest tile that was passed, else of the current one so far."""
+        return self._done.popleft() if self._done else self._value

@@ -1,0 +1,109 @@
+"""JSON Lines: one JSON value per line.
+
+A line of nothing but spaces, tabs and a return is no record: it is neither counted nor given to an engine. A UTF-8
+byte order mark at the object's start is not part of the first record.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any, Literal
+
+import msgspec
+
+from rangemill.blocks import Block
+from rangemill.errors import BadRecord
+from rangemill.formats import _delimited, _infer, _lines
+from rangemill.formats.base import Crc, Event, Sample, Settled
+from rangemill.ranges import ByteRange
+from rangemill.units import parse_bytes
+
+
+class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What may stand under `format:` beside `type: jsonl`. `columns`: name → SQL type, for SQL pipelines."""
+
+    columns: dict[str, str] = {}
+    max_record_bytes: int | str = _delimited.DEFAULT_MAX_RECORD_BYTES
+    encoding: Literal["utf-8"] = "utf-8"
+
+    def __post_init__(self) -> None:
+        parse_bytes(self.max_record_bytes)
+
+
+def look_behind(settled: Settled) -> int:  # noqa: ARG001 - the interface
+    """See `FormatModule`."""
+    return _delimited.LOOK_BEHIND_BYTES
+
+
+def settle(samples: list[Sample], options: dict[str, Any], for_sql: bool) -> Settled:
+    """See `FormatModule`: for SQL the names seen in the samples with their widest types, declared ones as declared."""
+    if not for_sql:
+        return Settled("jsonl", options)
+    declared = msgspec.convert(options, Options).columns
+    seen: dict[str, list[Any]] = {}
+    for sample in samples:
+        for line, offset in _infer.whole_lines(sample):
+            if not _lines.is_blank(line):
+                for name, value in _object(line, sample, offset).items():
+                    seen.setdefault(name, []).append(value)
+    by_lower = {name.lower(): name for name in declared}
+    columns = list(declared.items())
+    for name, values in seen.items():
+        if name.lower() in by_lower:  # SQL names do not tell cases apart; the first one seen stays
+            continue
+        by_lower[name.lower()] = name
+        columns.append((name, _infer.json_type(values)))
+    return Settled("jsonl", options, columns=columns)
+
+
+def _object(line: bytes, sample: Sample, offset: int) -> dict[str, Any]:
+    try:
+        value = msgspec.json.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BadRecord(
+            f"{sample.object_uri}: the record at byte {offset} is not JSON: {error}",
+            object_uri=sample.object_uri,
+            offset=offset,
+        ) from None
+    if not isinstance(value, dict):
+        raise BadRecord(
+            f"{sample.object_uri}: the record at byte {offset} is no JSON object, which SQL needs for its columns",
+            object_uri=sample.object_uri,
+            offset=offset,
+        )
+    return value
+
+
+def align(
+    run: ByteRange,
+    range_bytes: int,
+    object_bytes: int,
+    pieces: Iterator[bytes],
+    settled: Settled,
+    crc: Crc,
+    should_stop: Callable[[], bool],
+) -> Iterator[Event]:
+    """See `FormatModule`."""
+    limit = parse_bytes(msgspec.convert(settled.options, Options).max_record_bytes)
+    return _delimited.split(run, range_bytes, object_bytes, pieces, crc, should_stop, _block, limit)
+
+
+def _block(data: bytes, offset: int) -> Block | None:
+    data, offset = _lines.without_bom(data, offset)
+    count = _lines.count_except(data, _lines.is_blank)
+    return Block(data, offset, count) if count else None
+
+
+def records(data: bytes, settled: Settled, record_type: Any) -> Iterator[Any]:  # noqa: ARG001 - the interface
+    """See `FormatModule`: decoded values, as strictly as msgspec decodes them into `record_type`."""
+    decode = msgspec.json.Decoder(Any if record_type is None else record_type).decode
+    for index, line in enumerate(_lines.lines_except(data, _lines.is_blank)):
+        try:
+            value = decode(line)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            kind = "does not fit its type" if isinstance(error, msgspec.ValidationError) else "is not JSON"
+            raise BadRecord(f"it {kind}: {error}", offset=locate(data, index)) from None
+        yield value
+
+
+def locate(data: bytes, index: int) -> int:
+    """See `FormatModule`."""
+    return _lines.start_except(data, index, _lines.is_blank)
