@@ -13,6 +13,7 @@ import threading
 import zipfile
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 
 from localstack.services.lambda_.invocation.lambda_models import ArchiveCode, S3Code
@@ -54,9 +55,14 @@ def opt_folder(layers: Sequence[ArchiveCode]) -> Path:
 
 def check_size(folders: Sequence[Path]) -> None:
     """Raise TooLarge where AWS would refuse the function."""
-    size_bytes = sum(file.lstat().st_size for folder in folders for file in folder.rglob("*") if file.is_file())
+    size_bytes = sum(map(_size_bytes, folders))
     if size_bytes > UNZIPPED_MAX_BYTES:
         raise TooLarge(f"Code and layers take {size_bytes} bytes unzipped; AWS takes {UNZIPPED_MAX_BYTES}")
+
+
+@cache
+def _size_bytes(folder: Path) -> int:
+    return sum(file.lstat().st_size for file in folder.rglob("*") if file.is_file())
 
 
 def _once(folder: Path, make: Callable[[Path], None]) -> Path:

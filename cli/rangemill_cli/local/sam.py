@@ -107,6 +107,7 @@ def host_architecture() -> str:
 def _build_arguments(project: Project, folder: Path) -> list[str]:
     return [
         "build",
+        *("--template-file", str(project.folder / "template.yaml")),
         *_config(project),
         *("--build-dir", str(folder / "build")),
         *("--cached", "--cache-dir", str(folder / "cache")),
@@ -129,11 +130,13 @@ def _deploy_arguments(project: Project, folder: Path) -> list[str]:
 
 def _config(project: Project) -> list[str]:
     samconfig = project.folder / "samconfig.toml"
-    return ["--config-env", project.config_env] if project.config_env and samconfig.exists() else []
+    if not project.config_env or not samconfig.exists():
+        return []
+    return ["--config-file", str(samconfig), "--config-env", project.config_env]
 
 
 def _sam(cloud: LocalCloud, paths: LocalPaths, project: Project, arguments: list[str], what: str) -> None:
-    log = paths.state / f"{what.replace(' ', '-')}.log"
+    log = paths.state / "builds" / project.stack / f"{what.replace(' ', '-')}.log"
     environment = {
         **{name: os.environ[name] for name in ("HOME", "LANG", "LC_ALL", "TMPDIR") if name in os.environ},
         **{name: text for name, text in os.environ.items() if name.startswith("PIP_")},
@@ -147,7 +150,7 @@ def _sam(cloud: LocalCloud, paths: LocalPaths, project: Project, arguments: list
     }
     finished = subprocess.run(
         [str(paths.sam_bin / "sam"), *arguments],
-        cwd=project.folder,
+        cwd=log.parent,  # sam keeps downloaded dependencies under its current folder: not among those of another build
         env=environment,
         stdin=subprocess.DEVNULL,
         capture_output=True,

@@ -1,5 +1,6 @@
 """CloudFormation."""
 
+import functools
 from typing import Any
 
 from localstack.aws.api.cloudformation import ChangeSetType
@@ -83,7 +84,15 @@ def reason_of_failed_update() -> None:
     ResourceProviderExecutor.execute_action = execute_action
 
 
+def look_more_often() -> None:
+    """Look ten times a second whether a resource is there, not once: nine functions made one after the other add up."""
+    ResourceProviderExecutor.deploy_loop = functools.partialmethod(
+        ResourceProviderExecutor.deploy_loop, sleep_time=0.1
+    )
+
+
 PATCHES = (
+    look_more_often,
     names_that_sam_makes,
     delete_only_what_was_made,
     failed_update_keeps_the_stack,
