@@ -159,7 +159,15 @@ class Superseded(RangemillError):
 
 
 class WorkerDied(RangemillError):
-    """Workers died on this range again and again, down to the smallest piece that it can be cut into."""
+    """Workers died on this range again and again, or died too often in the whole job."""
+
+
+class WorkerFailed(RangemillError):
+    """A worker ended in an error that is none of ours: its name and cause as the state machine saw them."""
+
+
+class ExecutionFailed(RangemillError):
+    """The execution failed, timed out or was stopped outside any state that could say why."""
 
 
 # How a failure is spelt: (on AWS, on the local cloud). The state machine and `classify` read this table; so do the tests.
@@ -168,6 +176,7 @@ DIED_SPELLINGS: Final = frozenset(
         "Lambda.Unknown",  # AWS: out of memory, killed, timed out
         "Runtime.ExitError",  # local cloud: killed
         "Runtime.OutOfMemory",
+        "MemoryError",  # Python itself, before the kernel
         "Sandbox.Timedout",  # local cloud: the function's timeout
         "States.Timeout",
         "States.HeartbeatTimeout",
@@ -199,3 +208,13 @@ def error_class(name: str) -> type[RangemillError] | None:
     """The class of that name, or None."""
     found = globals().get(name)
     return found if isinstance(found, type) and issubclass(found, RangemillError) else None
+
+
+def rebuild(data: dict[str, Any]) -> RangemillError:
+    """The error whose `to_json` this is, as far as it goes: its class, sentence, object and offset."""
+    found = error_class(str(data.get("type"))) or RangemillError
+    error = found.__new__(found)
+    RangemillError.__init__(
+        error, str(data.get("message", "")), object_uri=data.get("object"), offset=data.get("offset")
+    )
+    return error

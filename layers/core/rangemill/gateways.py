@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from rangemill.messages import (
     GenerationRow,
     JobRow,
+    Member,
     ObjectRef,
     PinnedObject,
     Status,
@@ -48,8 +49,19 @@ class Listing:
     crc_names: dict[str, str]
 
 
+@dataclass(frozen=True, slots=True)
+class Head:
+    """An object as it is now."""
+
+    ref: ObjectRef
+    last_modified: datetime
+
+
 class Objects(Protocol):
     """The input objects."""
+
+    def head(self, bucket: str, key: str, version_id: str | None) -> Head | None:
+        """The object as it is now; None when it is gone. Raises `AccessRefused`."""
 
     def pin(self, ref: ObjectRef, index: int) -> PinnedObject:
         """HEAD. Raises `ObjectMissing`, `ObjectChanged` when the ref's ETag is not there any more, `AccessRefused`."""
@@ -89,7 +101,9 @@ class Jobs(Protocol):
     def planned(self, job_id: str, generation: int, pointer: str, objects: int, bytes_total: int) -> JobRow:
         """Point at the first checkpoint; whoever was first wins, and the row as it stands is returned."""
 
-    def commit(self, job_id: str, generation: int, wave: WaveRow, pointer: str, totals: Totals, cost_usd: float) -> JobRow:
+    def commit(
+        self, job_id: str, generation: int, wave: WaveRow, pointer: str, totals: Totals, cost_usd: float
+    ) -> JobRow:
         """The commit of a wave: the pointer moves if generation is mine and the row's wave is the one before."""
 
     def rest(self, job_id: str, generation: int, status: Status, reason: str, ended: str | None) -> None:
@@ -103,6 +117,42 @@ class Jobs(Protocol):
 
     def note_error(self, job_id: str, generation: int, error: dict[str, Any]) -> None:
         """Keep an error's data until the job is marked; losing the condition does nothing."""
+
+    def by_status(self, status: Status) -> Iterator[JobRow]:
+        """Jobs of a status, oldest first."""
+
+    def lock(self, name: str, owner: str, now: datetime, seconds: int) -> bool:
+        """Take a lock that expires; False while somebody else holds it."""
+
+    def unlock(self, name: str, owner: str) -> None:
+        """Give it back, if it is still mine."""
+
+    def first_active(self, pipeline: str, now: str) -> str:
+        """When the pipeline was first seen deployed: now, or the moment that was kept."""
+
+    def add_member(self, pipeline: str, member: Member) -> bool:
+        """Add to the pipeline's open batch; False when that object was a member of any batch before."""
+
+    def members(self, pipeline: str, most: int) -> list[Member]:
+        """The open batch's members, in order of arrival."""
+
+    def close_batch(self, pipeline: str, job_id: str) -> str:
+        """Mark the open batch as closing under that job id; the id that was marked first."""
+
+    def closing(self, pipeline: str) -> str | None:
+        """The job id under which the batch is being closed, or None."""
+
+    def batch_closed(self, pipeline: str, job_id: str, members: list[Member]) -> None:
+        """Take exactly these members out of the open batch, and the mark away."""
+
+    def bookmark(self, name: str) -> str | None:
+        """Where a listing that goes on in the next run stands."""
+
+    def keep_bookmark(self, name: str, value: str | None) -> None:
+        """Keep it, or forget it."""
+
+    def is_taken(self, pipeline: str, token: str) -> bool:
+        """Whether a job or a batch of that pipeline has the object of that identity."""
 
     def waves(self, job_id: str) -> Iterator[WaveRow]:
         """A job's waves, in order."""

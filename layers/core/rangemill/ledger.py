@@ -39,9 +39,7 @@ class Segment(msgspec.Struct, frozen=True, array_like=True):
 
 def segment_of(done: RangeDone) -> Segment:
     """The segment of a single range."""
-    return Segment(
-        done.tile.start, done.tile.end_exclusive, done.crc, done.first, done.end, done.records, 1
-    )
+    return Segment(done.tile.start, done.tile.end_exclusive, done.crc, done.first, done.end, done.records, 1)
 
 
 def join(left: Segment, right: Segment, crc_name: str, object_uri: str) -> Segment:
@@ -98,7 +96,14 @@ def holes(segments: list[Segment], size_bytes: int) -> Iterator[tuple[int, int]]
         yield position, size_bytes
 
 
-def prove(segments: list[Segment], size_bytes: int, logical_bytes: int, crc_name: str, expected_crc: int | None, object_uri: str) -> bool | None:
+def prove(
+    segments: list[Segment],
+    size_bytes: int,
+    logical_bytes: int,
+    crc_name: str,
+    expected_crc: int | None,
+    object_uri: str,
+) -> bool | None:
     """Whether the object's combined CRC is its own: True, or None where S3 keeps none.
 
     Raises `IncompleteProof` for a hole, `BrokenChain` for records that do not reach from the first byte to the last,
@@ -106,7 +111,9 @@ def prove(segments: list[Segment], size_bytes: int, logical_bytes: int, crc_name
     """
     gap = next(holes(segments, size_bytes), None)
     if gap:
-        raise IncompleteProof(f"{object_uri}: bytes {gap[0]} to {gap[1]} were never covered", object_uri=object_uri, offset=gap[0])
+        raise IncompleteProof(
+            f"{object_uri}: bytes {gap[0]} to {gap[1]} were never covered", object_uri=object_uri, offset=gap[0]
+        )
     crc = 0
     if segments:
         (whole,) = segments

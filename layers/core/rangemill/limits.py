@@ -16,11 +16,11 @@ SFN_EXECUTION_NAME_MAX_CHARS: Final = 80
 SFN_MAP_MAX_CHILDREN: Final = 10_000  # running at once, per Map Run
 
 HISTORY_BUDGET_EVENTS: Final = 20_000  # a fifth of the quota is kept for retries nobody foresaw
-# A wave: Fetch 5, distributed Map 6, Aggregate 5, Decide 2 = 18. At worst Fetch and Aggregate are retried six times
-# each, three events a retry: 18 + 2 x 6 x 3 = 54. Finish (5 + 18) or ExecuteNew (5 + 18) always fit as well: 77.
+# A wave: Fetch 5, distributed Map 6, Aggregate 5, Decide 2 = 18. At worst Fetch and Aggregate are retried ten times
+# each (8 + 2 in the ASL), three events a retry: 18 + 2 x 10 x 3 = 78. Finish or ExecuteNew with their retries fit as
 WAVE_EVENTS: Final = 18
-WORST_WAVE_EVENTS: Final = 54
-WORST_EXIT_EVENTS: Final = 23
+WORST_WAVE_EVENTS: Final = 78
+WORST_EXIT_EVENTS: Final = 38  # 5 + 3 x 10 retries + 3 for the end
 CONTEXT_MAX_BYTES: Final = 1 * KIB  # ours: what passes between states
 
 # --- names -----------------------------------------------------------------------------------------------------------
@@ -48,11 +48,18 @@ SLOT_FIRST_BYTES_PER_SECOND: Final = 60 * 10**6  # before anything was measured:
 MAX_RECORD_BYTES: Final = 64 * MIB
 FOLD_FAN_IN: Final = 16  # wave aggregates fold like a binary counter with this base
 TRANSIENT_MAX_TRIES: Final = 12  # waves that a tile may come back for transient reasons before the job fails
+# Halving a 64 MiB range down to one byte takes 26 deaths; a job whose every slot dies must not halve all of them.
+DEATHS_MAX: Final = 100
+DEATHS_MAX_FRACTION: Final = 0.1  # of the slots handed out, for long jobs
+FOLD_BATCH_BYTES: Final = 64 * MIB  # of partials folded at a time: bounds Aggregate's memory
+FOLD_BATCH_PARTIALS: Final = 64
+OUTCOME_THREADS: Final = 16
+REPORT_MAX_OBJECTS: Final = 1_000  # listed in report.json itself; the ledger documents hold all
 PLAN_PAGE_OBJECTS: Final = 1_000  # one listing page; pinned by HEAD in a few seconds
 SMALL_OBJECT_BYTES: Final = 8 * MIB  # listed objects up to this are read whole; version and CRC come with that GET
 
 # --- reading ---------------------------------------------------------------------------------------------------------
-GET_BYTES: Final = 8 * MIB  # one ranged GET; at 85 MB/s a tenth of a second, so a retry loses little
+GET_BYTES: Final = 32 * MIB  # one ranged GET: 32,768 a TiB are $0.013, 4 % of the workers' cost at 80 MB/s
 PIECE_BYTES: Final = 1 * MIB  # what is passed on at a time: small enough to stay in cache
 TAIL_FIRST_BYTES: Final = 64 * KIB  # first GET past a run's end, doubled as the last record goes on
 READ_MAX_TRIES: Final = 6

@@ -153,8 +153,9 @@ class RetrySlot(Struct, frozen=True, omit_defaults=True):
 class Cursor(Struct, frozen=True, order=True):
     """The first stored byte, in plan order, that has never been handed out."""
 
-    object_index: int = 0
-    offset: int = 0
+    page: int = 0  # of the plan
+    position: int = 0  # of the object in its page
+    offset: int = 0  # in the object
 
 
 # --- request and plan ------------------------------------------------------------------------------------------------
@@ -193,20 +194,21 @@ class CodeIdentity(Struct, frozen=True):
 
 
 class PlanPage(Struct, frozen=True):
-    """One page of pinned objects, in plan order; `objects_before` and `bytes_before` make the pages addressable."""
+    """One page of pinned objects, in plan order, and where the next page goes on."""
 
     objects: list[PinnedObject]
     objects_before: int
     bytes_before: int
-    resume: "ListResume | None"
+    resume: "PlanResume | None"
     v: int = VERSION
 
 
-class ListResume(Struct, frozen=True):
-    """Where the next page goes on: which of the request's objects, or which prefix and after which key."""
+class PlanResume(Struct, frozen=True):
+    """Where the next page of the plan goes on: at which of the request's objects, or in which prefix, after which key."""
 
-    source: int
-    after: str | None
+    objects_done: int = 0
+    prefixes_done: int = 0
+    after: str | None = None
 
 
 class Plan(Struct, frozen=True):
@@ -269,7 +271,6 @@ class OutcomeHeader(Struct, frozen=True, omit_defaults=True):
     requests: int
     pins: list[PinnedObject] = field(default_factory=list)  # objects whose CRC came with the read
     part: str | None = None  # key of the published output part, for pipelines that do not fold
-    part_rows: int = 0
     v: int = VERSION
 
 
@@ -312,7 +313,8 @@ class Totals(Struct, frozen=True):
     worker_milliseconds: int = 0
     worker_requests: int = 0
     invocations: int = 0
-    part_rows: int = 0
+    deaths: int = 0
+    parts: int = 0
 
 
 class Checkpoint(Struct, frozen=True):
@@ -326,6 +328,7 @@ class Checkpoint(Struct, frozen=True):
     closed: list[tuple[int, int]] = field(default_factory=list)  # intervals [first, end) of proved objects
     levels: list[list[str]] = field(default_factory=list)  # keys of folded partials, by level of the counter
     totals: Totals = Totals()
+    crc_names: list[str] = field(default_factory=list)  # the checksums that the proved objects were held against
     bytes_per_second: float | None = None  # of one worker, as seen in the last wave
     v: int = VERSION
 
@@ -359,6 +362,14 @@ class JobRow(Struct, frozen=True, omit_defaults=True):
     rest_reason: str | None = None
     error: dict[str, Any] | None = None
     result: dict[str, Any] | None = None
+
+
+class Member(Struct, frozen=True, omit_defaults=True):
+    """An object that waits in an open batch."""
+
+    token: str  # of its identity
+    arrived: str
+    ref: ObjectRef
 
 
 class WaveRow(Struct, frozen=True, omit_defaults=True):

@@ -184,7 +184,9 @@ def _format_spec(written: dict[str, Any], source: "documents.Source") -> FormatS
     if not isinstance(type_name, str):
         raise source.problem("format.type", f"expected one of {', '.join(formats.names())}")
     if type_name not in formats.names():
-        raise source.problem("format.type", f"unknown format {type_name!r}; expected one of {', '.join(formats.names())}")
+        raise source.problem(
+            "format.type", f"unknown format {type_name!r}; expected one of {', '.join(formats.names())}"
+        )
     source.convert_value(options, formats.load(type_name).Options, "format")
     return FormatSpec(type_name, options)
 
@@ -194,7 +196,9 @@ def _check_whole(pipeline: Pipeline, source: "documents.Source") -> None:
     if not pipeline.is_sql:
         for part in ("aggregate", "finish"):
             if getattr(pipeline, part).sql is not None:
-                raise source.problem(f"{part}.sql", "a Python pipeline aggregates with its class's `merge` and `finish`; leave this out")
+                raise source.problem(
+                    f"{part}.sql", "a Python pipeline aggregates with its class's `merge` and `finish`; leave this out"
+                )
     elif pipeline.finish.sql is not None and pipeline.aggregate.sql is None:
         raise source.problem("finish.sql", "`finish` runs over the folded total, so `aggregate.sql` is needed as well")
     if pipeline.output.to is not None and pipeline.match is not None:
@@ -203,7 +207,8 @@ def _check_whole(pipeline: Pipeline, source: "documents.Source") -> None:
         overlaps = prefix.startswith(match.prefix) or match.prefix.startswith(prefix)
         if match.bucket in (None, bucket) and overlaps:
             raise source.problem(
-                "output.to", f"the output would match the pipeline's own `match` (prefix {match.prefix!r}) and start it again; write elsewhere"
+                "output.to",
+                f"the output would match the pipeline's own `match` (prefix {match.prefix!r}) and start it again; write elsewhere",
             )
 
 

@@ -1,0 +1,245 @@
+"""Admission: objects become jobs once, jobs start in order within a limit, batches close, missed objects are found."""
+
+import base64
+import hashlib
+import secrets
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final, Literal
+
+from rangemill import keys, messages, pages
+from rangemill.catalog import Catalog, Entry
+from rangemill.gateways import Gateways, Head
+from rangemill.limits import JOB_TOKEN_CHARS
+from rangemill.messages import JobRequest, JobRow, Member, ObjectRef, now_text
+
+_LOCK_SECONDS: Final = 60
+_LOCK_TRIES: Final = 8
+_LOCK_PAUSE_SECONDS: Final = 0.25
+_RECOVERY_MEMBERS: Final = 10_000
+
+IngestVerdict = Literal["created", "duplicate", "member", "unmatched", "own", "folder", "gone", "unknown-bucket"]
+
+
+def token_of(*parts: str) -> str:
+    """A short name for an identity: lower-case base32, `JOB_TOKEN_CHARS` long."""
+    digest = hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).digest()
+    return base64.b32encode(digest).decode().lower()[:JOB_TOKEN_CHARS]
+
+
+def identity_token(pipeline: str, head: Head) -> str:
+    """The identity of an object for a pipeline: its version id, or where there is none ETag and LastModified."""
+    ref = head.ref
+    version = ref.version_id or f"{ref.etag}:{now_text(head.last_modified)}"
+    return token_of(pipeline, ref.bucket, ref.key, version)
+
+
+def new_job_id(pipeline: str) -> str:
+    """A job id that nobody else has; it sorts by time within a pipeline."""
+    moment = f"{int(time.time() * 1000):011x}"
+    return f"{pipeline}-{moment}{secrets.token_hex(8)}"[: len(pipeline) + 1 + JOB_TOKEN_CHARS]
+
+
+def create_job(request: JobRequest, gateways: Gateways) -> bool:
+    """Write the request, then the row that guards it; False when the row is there. The job then waits for `admit`."""
+    gateways.store.put_once(keys.request(request.job_id), messages.encode(request))
+    row = JobRow(request.job_id, request.pipeline_name, "WAITING", now_text(gateways.clock()), request.origin)
+    return gateways.jobs.create(row)
+
+
+# --- ingest ----------------------------------------------------------------------------------------------------------
+
+
+def ingest(
+    ref: ObjectRef, catalog: Catalog, gateways: Gateways, input_buckets: Iterable[str]
+) -> dict[str, IngestVerdict]:
+    """What an uploaded object came to: pipeline name -> verdict (`""` where no pipeline is concerned).
+
+    Raises `Transient`, `AccessRefused`: the event then goes back to the queue.
+    """
+    if ref.bucket == gateways.store.bucket:
+        return {"": "own"}
+    if ref.bucket not in input_buckets:
+        return {"": "unknown-bucket"}
+    if ref.key.endswith("/") and not ref.size_bytes:
+        return {"": "folder"}
+    entries = catalog.matching(ref.bucket, ref.key)
+    if not entries:
+        return {"": "unmatched"}
+    head = gateways.objects.head(ref.bucket, ref.key, ref.version_id)
+    if head is None:
+        return {entry.pipeline.name: "gone" for entry in entries}
+    return {entry.pipeline.name: take(entry, head, gateways, "event") for entry in entries}
+
+
+def take(entry: Entry, head: Head, gateways: Gateways, origin: Literal["event", "sweep"]) -> IngestVerdict:
+    """Make a job of an object, or a member of the open batch, unless it was taken before."""
+    pipeline = entry.pipeline
+    token = identity_token(pipeline.name, head)
+    if pipeline.trigger.batch is not None:
+        added = gateways.jobs.add_member(pipeline.name, Member(token, now_text(gateways.clock()), head.ref))
+        return "member" if added else "duplicate"
+    request = JobRequest(f"{pipeline.name}-{token}", pipeline.name, entry.text, entry.file, origin, [head.ref])
+    return "created" if create_job(request, gateways) else "duplicate"
+
+
+# --- admit -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """What a run of `admit` did."""
+
+    started: list[str]
+    closed_batches: list[str]
+    waiting: int
+
+
+def admit(catalog: Catalog, gateways: Gateways, max_running_jobs: int) -> Admitted:
+    """Close batches that are full or due, then start waiting jobs, oldest first, while there is room.
+
+    One at a time: whoever finds the lock taken tries for a moment, then leaves it to the schedule.
+    """
+    owner = secrets.token_hex(8)
+    if not _lock(gateways, owner):
+        return Admitted([], [], 0)
+    try:
+        closed = [job_id for entry in catalog.entries.values() for job_id in close_due_batches(entry, gateways)]
+        running = sum(1 for _ in gateways.jobs.by_status("RUNNING"))
+        started: list[str] = []
+        waiting = 0
+        for row in gateways.jobs.by_status("WAITING"):
+            if running + len(started) >= max_running_jobs:
+                waiting += 1
+                continue
+            # The execution first: its Plan marks the row as well, so that dying in between loses nothing.
+            gateways.executions.start(row.job_id, row.generation)
+            gateways.jobs.start(row.job_id, now_text(gateways.clock()))
+            started.append(row.job_id)
+        return Admitted(started, closed, waiting)
+    finally:
+        gateways.jobs.unlock("admit", owner)
+
+
+def _lock(gateways: Gateways, owner: str) -> bool:
+    for attempt in range(_LOCK_TRIES):
+        if attempt:
+            time.sleep(_LOCK_PAUSE_SECONDS)
+        if gateways.jobs.lock("admit", owner, gateways.clock(), _LOCK_SECONDS):
+            return True
+    return False
+
+
+def close_due_batches(entry: Entry, gateways: Gateways) -> list[str]:
+    """Close the pipeline's open batch as often as it is full or due; the ids of the jobs that this made.
+
+    The request, put once, decides which members a batch has; exactly those leave the open batch. Dying anywhere in
+    between is made good by the next run, which finds the mark.
+    """
+    pipeline = entry.pipeline
+    batch = pipeline.trigger.batch
+    if batch is None:
+        return []
+    closed: list[str] = []
+    while True:
+        job_id = gateways.jobs.closing(pipeline.name)
+        # A closing that died before its end must find all its members again, whatever has arrived since.
+        most = batch.max_objects if job_id is None else batch.max_objects + _RECOVERY_MEMBERS
+        members = gateways.jobs.members(pipeline.name, most)
+        if job_id is None:
+            due = members_due(members, batch.max_objects, batch.bound_bytes, batch.wait_seconds, gateways.clock())
+            if not due:
+                return closed
+            job_id = gateways.jobs.close_batch(pipeline.name, new_job_id(pipeline.name))
+            members = due
+        members = members[: batch.max_objects] if gateways.store.get(keys.request(job_id)) is None else members
+        request = JobRequest(job_id, pipeline.name, entry.text, entry.file, "batch", [member.ref for member in members])
+        create_job(request, gateways)
+        kept = {
+            (ref.bucket, ref.key, ref.version_id, ref.etag) for ref in pages.request(gateways.store, job_id).objects
+        }
+        taken = [m for m in members if (m.ref.bucket, m.ref.key, m.ref.version_id, m.ref.etag) in kept]
+        gateways.jobs.batch_closed(pipeline.name, job_id, taken)
+        closed.append(job_id)
+
+
+def members_due(
+    members: list[Member], max_objects: int, max_bytes: int, wait_seconds: int, now: datetime
+) -> list[Member]:
+    """The members that make the next batch, or none while it is neither full nor due."""
+    chosen: list[Member] = []
+    size = 0
+    for member in members:
+        size += member.ref.size_bytes or 0
+        if chosen and size > max_bytes:
+            return chosen
+        chosen.append(member)
+        if len(chosen) >= max_objects or size >= max_bytes:
+            return chosen
+    if chosen and now - datetime.fromisoformat(chosen[0].arrived) >= timedelta(seconds=wait_seconds):
+        return chosen
+    return []
+
+
+# --- sweep -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class SweepBounds:
+    """How far back a sweep looks, and how much it starts and lists in one run."""
+
+    look_back_seconds: int
+    max_starts: int
+    max_pages: int = 20
+
+
+def sweep(catalog: Catalog, gateways: Gateways, input_buckets: list[str], bounds: SweepBounds) -> dict[str, int]:
+    """Take objects that no event brought: pipeline name -> how many. Goes on in the next run where this one stops.
+
+    Raises `AccessRefused`, `Transient`.
+    """
+    found: dict[str, int] = {}
+    for entry in catalog.entries.values():
+        match = entry.pipeline.match
+        if match is None:
+            continue
+        active_since = gateways.jobs.first_active(entry.pipeline.name, now_text(gateways.clock()))
+        oldest = max(
+            datetime.fromisoformat(active_since), gateways.clock() - timedelta(seconds=bounds.look_back_seconds)
+        )
+        for bucket in input_buckets:
+            if match.bucket in (None, bucket):
+                left = bounds.max_starts - sum(found.values())
+                taken = _sweep_bucket(entry, bucket, oldest, gateways, left, bounds.max_pages)
+                found[entry.pipeline.name] = found.get(entry.pipeline.name, 0) + taken
+    return found
+
+
+def _sweep_bucket(entry: Entry, bucket: str, oldest: datetime, gateways: Gateways, most: int, max_pages: int) -> int:
+    match = entry.pipeline.match
+    if match is None or most <= 0:
+        return 0
+    name = f"sweep#{entry.pipeline.name}#{bucket}"
+    after = gateways.jobs.bookmark(name)
+    taken = 0
+    for _ in range(max_pages):
+        listing = gateways.objects.list_page(bucket, match.prefix, after)
+        for ref, last_modified in listing.objects:
+            if last_modified.astimezone(UTC) < oldest or not match.covers(bucket, ref.key):
+                continue
+            if ref.key.endswith("/") and not ref.size_bytes:
+                continue
+            head = gateways.objects.head(bucket, ref.key, None)
+            if head is None or gateways.jobs.is_taken(entry.pipeline.name, identity_token(entry.pipeline.name, head)):
+                continue
+            taken += take(entry, head, gateways, "sweep") in ("created", "member")
+            if taken >= most:
+                gateways.jobs.keep_bookmark(name, ref.key)
+                return taken
+        after = listing.after
+        if after is None:
+            break
+    gateways.jobs.keep_bookmark(name, after)
+    return taken

@@ -1,0 +1,347 @@
+"""Aggregate: judge a wave from S3, fold it, and commit. The pointer in the job row is the commit; nothing else counts."""
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
+
+import msgspec
+
+from rangemill import code, costs, decide, keys, messages, outcomes, pages, retries
+from rangemill.engines import make_folder
+from rangemill.engines.base import Folder
+from rangemill.errors import CountMismatch, Superseded, is_died
+from rangemill.gateways import Gateways, Store
+from rangemill.ledger import Segment, merge, prove
+from rangemill.limits import FOLD_BATCH_BYTES, FOLD_BATCH_PARTIALS, FOLD_FAN_IN, OUTCOME_THREADS
+from rangemill.messages import (
+    Checkpoint,
+    ClosedObject,
+    CodeIdentity,
+    Context,
+    Handout,
+    JobRow,
+    OpenObject,
+    OutcomeHeader,
+    PinnedObject,
+    Plan,
+    RetrySlot,
+    Slot,
+    SlotItem,
+    StateMessage,
+    Totals,
+    Verdict,
+    WaveRow,
+    now_text,
+)
+
+
+type VerdictReader = Callable[[], Verdict | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What the workers run on: for the price."""
+
+    memory_mb: int
+    architecture: str
+
+
+def run(message: StateMessage, gateways: Gateways, running: CodeIdentity, machine: Machine, attempt: str) -> Context:
+    """Commit the wave of the context, or find it committed, and decide what follows.
+
+    Raises `Superseded`, `CodeChanged`, and the error of any slot that repeating cannot help.
+    """
+    context = message.context
+    row = _fenced(gateways.jobs.load(context.job_id), context)
+    plan = pages.plan(gateways.store, context.job_id)
+    if row.wave < context.wave:
+        code.require_same(plan.code, running)
+        if row.pointer is None or row.wave != context.wave - 1:
+            raise Superseded(f"wave {context.wave} of job {context.job_id} is not the one that follows wave {row.wave}")
+        row = _commit(row, plan, context, gateways, machine, attempt)
+    return _decide(row, plan, message, gateways)
+
+
+def _fenced(row: JobRow, context: Context) -> JobRow:
+    if row.generation != context.generation or row.status != "RUNNING":
+        raise Superseded(f"generation {context.generation} of job {context.job_id} is not the one that carries it")
+    return row
+
+
+def _decide(row: JobRow, plan: Plan, message: StateMessage, gateways: Gateways) -> Context:
+    context = message.context
+    if row.pointer is None:
+        raise Superseded(f"job {row.job_id} lost its pointer")
+    checkpoint = pages.checkpoint(gateways.store, row.pointer)
+    complete = decide.is_complete(checkpoint, plan)
+    reason = decide.rest_reason(row, pages.pipeline_of(plan).limits.cost_usd)
+    events = None
+    if not complete and decide.must_measure(row.wave - row.generation_first_wave, plan.history_budget_events):
+        events = gateways.executions.event_count(message.execution_arn)
+    following = decide.following(
+        complete=complete, rests=reason is not None, events=events, budget_events=plan.history_budget_events
+    )
+    if following == "REST" and reason is not None:
+        cancelled = row.desired == "cancel"
+        ended = now_text(gateways.clock()) if cancelled else None
+        gateways.jobs.rest(row.job_id, row.generation, "CANCELLED" if cancelled else "PAUSED", reason, ended)
+    next_generation = context.generation + 1 if following == "EXECUTE_NEW" else 0
+    return Context(context.job_id, context.generation, following, wave=row.wave, next_generation=next_generation)
+
+
+def _commit(row: JobRow, plan: Plan, context: Context, gateways: Gateways, machine: Machine, attempt: str) -> JobRow:
+    store = gateways.store
+    pointer = row.pointer or ""
+    before = pages.checkpoint(store, pointer)
+    items = msgspec.json.decode(pages.required(store, keys.wave(row.job_id, context.wave)), type=list[SlotItem])
+    slots_key = items[0].slots_key
+    handout = messages.decode(pages.required(store, keys.handout(slots_key)), Handout, slots_key)
+    slots = [messages.decode(body, Slot, slots_key) for body in _split(pages.required(store, slots_key), items)]
+    wave = Wave(before, plan, handout, make_folder(pages.pipeline_of(plan), plan.settled))
+    for slot, item, body in zip(slots, items, _outcomes(store, row.job_id, context.wave, items), strict=True):
+        wave.add(slot, body, lambda key=item.verdict_key: _verdict(store, key))
+    checkpoint, closed = wave.close()
+    checkpoint = _fold_levels(checkpoint, wave, store, attempt)
+    moment = now_text(gateways.clock())
+    wave_row = WaveRow(
+        context.wave,
+        context.generation,
+        moment,
+        slots=len(items),
+        bytes=checkpoint.totals.bytes - before.totals.bytes,
+        records=checkpoint.totals.records - before.totals.records,
+        ranges=checkpoint.totals.ranges - before.totals.ranges,
+        returned_slots=len(wave.returned),
+        milliseconds=wave.milliseconds,
+        closed_key=_put_list(store, keys.closed_objects(row.job_id, context.wave, attempt), closed),
+        parts_key=_put_list(store, keys.parts(row.job_id, context.wave, attempt), wave.parts),
+    )
+    key = keys.checkpoint(row.job_id, context.wave, attempt)
+    store.put(key, messages.encode(checkpoint))
+    cost = costs.estimate_usd(checkpoint.totals, machine.memory_mb, machine.architecture)
+    return gateways.jobs.commit(row.job_id, context.generation, wave_row, key, checkpoint.totals, cost)
+
+
+def _put_list(store: Store, key: str, items: list[ClosedObject] | list[str]) -> str | None:
+    if not items:
+        return None
+    store.put(key, messages.encode(items))
+    return key
+
+
+def _split(body: bytes, items: list[SlotItem]) -> Iterator[bytes]:
+    return (body[item.start : item.end] for item in items)
+
+
+def _outcomes(store: Store, job_id: str, wave: int, items: list[SlotItem]) -> Iterator[bytes | None]:
+    """The wave's outcomes in slot order, read ahead by a bounded number."""
+    with ThreadPoolExecutor(OUTCOME_THREADS) as pool:
+        waiting = iter(items)
+        pending = [
+            pool.submit(store.get, keys.outcome(job_id, wave, i.slot)) for i in islice(waiting, 2 * OUTCOME_THREADS)
+        ]
+        while pending:
+            yield pending.pop(0).result()
+            pending.extend(pool.submit(store.get, keys.outcome(job_id, wave, i.slot)) for i in islice(waiting, 1))
+
+
+def _verdict(store: Store, key: str) -> Verdict | None:
+    body = store.get(key)
+    return None if body is None else messages.decode(body, Verdict, key)
+
+
+@dataclass
+class Wave:
+    """A wave's outcomes, added one by one, and what they make of the checkpoint before them."""
+
+    before: Checkpoint
+    plan: Plan
+    handout: Handout
+    folder: Folder
+    returned: list[RetrySlot] = field(default_factory=list)
+    parts: list[str] = field(default_factory=list)
+    milliseconds: int = 0
+    partial: bytes | None = None
+    _objects: dict[int, OpenObject] = field(default_factory=dict)
+    _waiting: list[bytes] = field(default_factory=list)
+    _died: list[Verdict] = field(default_factory=list)
+    _worked_bytes: int = 0
+    _headers: int = 0
+    _requests: int = 0
+
+    def __post_init__(self) -> None:
+        self._objects = {entry.pin.index: entry for entry in self.before.open_objects}
+
+    def add(self, slot: Slot, body: bytes | None, verdict: VerdictReader) -> None:
+        """A slot's outcome, or what became of it. Raises the error of a slot that repeating cannot help."""
+        if body is None:
+            self._missing(slot, verdict())
+            return
+        header, partial = outcomes.decode(body, f"the outcome of slot {slot.slot} of wave {self.handout.wave}")
+        rows = sum(segment.records for _, segments in header.rows for segment in segments)
+        if not header.records == rows == header.taken + header.rejects:
+            raise CountMismatch(
+                f"slot {slot.slot} of wave {self.handout.wave}: {rows} records in its rows, {header.records} found, "
+                f"{header.taken} taken and {header.rejects} rejected"
+            )
+        self._rows(slot, header)
+        if header.remaining:
+            self.returned.append(retries.remainder(slot, header.remaining))
+        if header.part is not None:
+            self.parts.append(header.part)
+        if partial:
+            self._waiting.append(partial)
+            if len(self._waiting) >= FOLD_BATCH_PARTIALS or sum(map(len, self._waiting)) >= FOLD_BATCH_BYTES:
+                self._fold()
+        self.milliseconds += header.milliseconds
+        self._worked_bytes += header.bytes
+        self._requests += header.requests
+        self._headers += 1
+
+    def _missing(self, slot: Slot, verdict: Verdict | None) -> None:
+        retried = self.handout.retried
+        known = retried[slot.slot] if slot.slot < len(retried) else None
+        self.returned.extend(retries.judge(slot, known, verdict))
+        if verdict is None or (verdict.error is None and is_died(verdict.Error or "")):
+            self._died.append(verdict or Verdict())
+
+    def _rows(self, slot: Slot, header: OutcomeHeader) -> None:
+        pins: dict[int, PinnedObject] = {pin.index: pin for pin in (*slot.objects, *header.pins)}
+        for index, segments in header.rows:
+            known = self._objects.get(index)
+            pin = known.pin if known is not None and not known.pin.crc_later else pins[index]
+            joined = [*(known.segments if known is not None else ()), *segments]
+            self._objects[index] = OpenObject(pin, merge(joined, pin.crc_name, pin.uri))
+
+    def _fold(self) -> None:
+        partials = self._waiting if self.partial is None else [self.partial, *self._waiting]
+        self.partial = self.folder.fold(partials)
+        self._waiting = []
+
+    def close(self) -> tuple[Checkpoint, list[ClosedObject]]:
+        """The checkpoint after the wave (its levels still those of before), and the objects that the wave proved."""
+        if self._waiting:
+            self._fold()
+        closed = [_closed(entry) for entry in self._objects.values() if _is_whole(entry)]
+        closed.sort(key=lambda c: c.index)
+        done = {c.index for c in closed}
+        still_open = [entry for index, entry in sorted(self._objects.items()) if index not in done]
+        totals = self._totals(closed, still_open)
+        retries.require_few_deaths(totals, self._died)
+        seconds = self.milliseconds / 1000
+        return Checkpoint(
+            self.before.job_id,
+            self.handout.wave,
+            self.handout.cursor,
+            [*self.returned, *self.handout.retry],
+            still_open,
+            merge_intervals([*self.before.closed, *((index, index + 1) for index in sorted(done))], self.plan.job_id),
+            self.before.levels,
+            totals,
+            sorted({*self.before.crc_names, *(c.crc_name for c in closed if c.matched)}),
+            self._worked_bytes / seconds if seconds > 1 else self.before.bytes_per_second,
+        ), closed
+
+    def _totals(self, closed: list[ClosedObject], still_open: list[OpenObject]) -> Totals:
+        """Exact counts: of the proved objects so far, and of the proved segments of the open ones."""
+        old = self.before.totals
+        before = [segment for entry in self.before.open_objects for segment in entry.segments]
+        after = [segment for entry in still_open for segment in entry.segments]
+        return Totals(
+            objects=old.objects + len(closed),
+            bytes=old.bytes + sum(c.size_bytes for c in closed) + _bytes(after) - _bytes(before),
+            records=old.records + sum(c.records for c in closed) + _records(after) - _records(before),
+            rejects=old.rejects,
+            ranges=old.ranges + sum(c.ranges for c in closed) + _ranges(after) - _ranges(before),
+            slots=old.slots + self.handout.slots,
+            waves=old.waves + 1,
+            unmatched_objects=old.unmatched_objects + sum(c.matched is None for c in closed),
+            worker_milliseconds=old.worker_milliseconds + self.milliseconds,
+            worker_requests=old.worker_requests + self._requests,
+            invocations=old.invocations + self.handout.slots,
+            deaths=old.deaths + len(self._died),
+            parts=old.parts + len(self.parts),
+        )
+
+
+def _bytes(segments: Iterable[Segment]) -> int:
+    return sum(s.end - s.start for s in segments)
+
+
+def _records(segments: Iterable[Segment]) -> int:
+    return sum(s.records for s in segments)
+
+
+def _ranges(segments: Iterable[Segment]) -> int:
+    return sum(s.ranges for s in segments)
+
+
+def _is_whole(entry: OpenObject) -> bool:
+    return len(entry.segments) == 1 and entry.segments[0].start == 0 and entry.segments[0].end == entry.pin.size_bytes
+
+
+def _closed(entry: OpenObject) -> ClosedObject:
+    """A proved object. Raises what `ledger.prove` raises."""
+    pin, segment = entry.pin, entry.segments[0]
+    matched = prove(entry.segments, pin.size_bytes, pin.size_bytes, pin.crc_name, pin.crc, pin.uri)
+    return ClosedObject(
+        pin.index,
+        pin.uri,
+        pin.size_bytes,
+        pin.etag,
+        pin.version_id,
+        segment.records,
+        segment.ranges,
+        pin.crc_name,
+        segment.crc,
+        matched,
+    )
+
+
+def merge_intervals(intervals: list[tuple[int, int]], job_id: str) -> list[tuple[int, int]]:
+    """Sorted, merged intervals `[first, end)`. Raises `CountMismatch` when one object was proved twice."""
+    merged: list[tuple[int, int]] = []
+    for first, end in sorted(intervals):
+        if merged and first < merged[-1][1]:
+            raise CountMismatch(f"object {first} of job {job_id} was proved twice")
+        if merged and first == merged[-1][1]:
+            merged[-1] = (merged[-1][0], end)
+        else:
+            merged.append((first, end))
+    return merged
+
+
+def _fold_levels(checkpoint: Checkpoint, wave: Wave, store: Store, attempt: str) -> Checkpoint:
+    """Add the wave's partial to the levels like a digit to a counter, so that no wave's cost grows with the job."""
+    if wave.partial is None:
+        return checkpoint
+    levels = [list(level) for level in checkpoint.levels] or [[]]
+    key = keys.aggregate(checkpoint.job_id, 0, checkpoint.wave, attempt)
+    store.put(key, wave.partial)
+    levels[0].append(key)
+    level = 0
+    while len(levels[level]) >= FOLD_FAN_IN:
+        folded = fold_keys(levels[level], wave.folder, store)
+        levels[level] = []
+        level += 1
+        if level == len(levels):
+            levels.append([])
+        key = keys.aggregate(checkpoint.job_id, level, checkpoint.wave, attempt)
+        store.put(key, folded)
+        levels[level].append(key)
+    return msgspec.structs.replace(checkpoint, levels=levels)
+
+
+def fold_keys(partial_keys: list[str], folder: Folder, store: Store) -> bytes:
+    """One partial of several that lie in the store, read and folded a bounded batch at a time."""
+    total: bytes | None = None
+    batch: list[bytes] = []
+    for key in partial_keys:
+        batch.append(pages.required(store, key))
+        if sum(map(len, batch)) >= FOLD_BATCH_BYTES:
+            total = folder.fold(batch if total is None else [total, *batch])
+            batch = []
+    if batch or total is None:
+        total = folder.fold(batch if total is None else [total, *batch])
+    return total

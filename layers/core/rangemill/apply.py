@@ -1,0 +1,157 @@
+"""Apply: one worker, one slot, one outcome. The first writer wins; whoever comes second has succeeded as well."""
+
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from rangemill import code, formats, keys, messages, outcomes, pages
+from rangemill.blocks import Block, RangeDone, Remaining
+from rangemill.engines import make_engine
+from rangemill.engines.base import Engine, ObjectContext
+from rangemill.errors import CountMismatch, RangemillError
+from rangemill.formats.base import FormatModule
+from rangemill.gateways import Gateways, Objects
+from rangemill.ledger import CRC_FUNCTIONS, Segment, merge, segment_of
+from rangemill.messages import ApplyMessage, CodeIdentity, OutcomeHeader, PinnedObject, Plan, Run, Slot, Verdict
+from rangemill.pipeline import Pipeline
+from rangemill.ranges import ByteRange
+
+ShouldStop = Callable[[], bool]
+
+
+def run(
+    message: ApplyMessage, gateways: Gateways, running: CodeIdentity, should_stop: ShouldStop
+) -> OutcomeHeader | None:
+    """Work on a slot and publish its outcome; None when it ended in a verdict (published too) or was done before.
+
+    Never raises a `RangemillError`: it is the verdict, which Aggregate judges.
+    """
+    store, item = gateways.store, message.item
+    outcome_key = keys.outcome(message.job_id, message.wave, item.slot)
+    try:
+        plan = pages.plan(store, message.job_id)
+        code.require_same(plan.code, running)
+        slot = messages.decode(pages.required(store, item.slots_key, (item.start, item.end)), Slot, item.slots_key)
+        header, partial = process(message, slot, plan, gateways, should_stop)
+    except RangemillError as error:
+        store.put(item.verdict_key, messages.encode(Verdict(error={**error.to_json(), "retryable": error.retryable})))
+        return None
+    published = store.put_once(outcome_key, outcomes.encode(header, partial))
+    return header if published else None
+
+
+def process(
+    message: ApplyMessage, slot: Slot, plan: Plan, gateways: Gateways, should_stop: ShouldStop
+) -> tuple[OutcomeHeader, bytes]:
+    """The outcome of a slot: its header and its partial. Raises what format, engine and gateways raise."""
+    started, requests_before = time.monotonic(), gateways.objects.requests
+    pipeline = pages.pipeline_of(plan)
+    work = _Work(plan, pipeline, gateways.objects, make_engine(pipeline, plan.settled), should_stop)
+    work.slot(slot)
+    partial, taken = work.engine.finish()
+    records = sum(segment.records for _, segments in work.rows for segment in segments)
+    if records != taken:
+        raise CountMismatch(
+            f"slot {slot.slot} of wave {message.wave}: the format found {records} records, the engine took {taken}"
+        )
+    part = None
+    if not pipeline.is_folded and partial:
+        part = _publish_part(message, pipeline, gateways, partial)
+        partial = b""
+    return OutcomeHeader(
+        message.job_id,
+        message.wave,
+        slot.slot,
+        rows=work.rows,
+        remaining=work.remaining,
+        records=records,
+        taken=taken,
+        rejects=0,
+        bytes=sum(segment.end - segment.start for _, segments in work.rows for segment in segments),
+        milliseconds=int((time.monotonic() - started) * 1000),
+        requests=gateways.objects.requests - requests_before,
+        pins=work.pins,
+        part=part,
+    ), partial
+
+
+def _publish_part(message: ApplyMessage, pipeline: Pipeline, gateways: Gateways, body: bytes) -> str:
+    """An output part under a name of this attempt's own: only the manifest makes it count."""
+    name = f"parts/w{message.wave:06d}-s{message.item.slot:05d}-{secrets.token_hex(4)}.{pipeline.output.format}"
+    key = output_root(pipeline, message.job_id) + name
+    gateways.store.put(key, body)
+    return key
+
+
+def output_root(pipeline: Pipeline, job_id: str) -> str:
+    """Where the job's output goes: a key of the work bucket, or `s3://bucket/prefix/<job id>/` where the pipeline says so."""
+    if pipeline.output.to is None:
+        return keys.results(pipeline.name, job_id)
+    return f"{pipeline.output.to.rstrip('/')}/{job_id}/"
+
+
+@dataclass(slots=True)
+class _Work:
+    """What a slot adds up to while its runs are worked on."""
+
+    plan: Plan
+    pipeline: Pipeline
+    reader: Objects
+    engine: Engine
+    should_stop: ShouldStop
+    rows: list[tuple[int, list[Segment]]] = field(default_factory=list)
+    remaining: list[Run] = field(default_factory=list)
+    pins: list[PinnedObject] = field(default_factory=list)
+    stopped: bool = False
+
+    def slot(self, slot: Slot) -> None:
+        """All runs, one after the other, until it is time to stop."""
+        pins = {pin.index: pin for pin in slot.objects}
+        for run in slot.runs:
+            if self.stopped:
+                self.remaining.append(run)
+            else:
+                self._run(pins[run.object_index], run)
+                self.stopped = self.stopped or self.should_stop()
+
+    def _run(self, pin: PinnedObject, run: Run) -> None:
+        self.engine.begin_object(ObjectContext(pin.bucket, pin.key, pin.version_id))
+        if run.start == run.end:  # an empty object: one row with nothing in it, so that the ledger closes it
+            self.rows.append((pin.index, [Segment(0, 0, 0, 0, 0, 0, 0)]))
+            return
+        module = formats.load(self.pipeline.format.type)
+        pin, pieces = self._pieces(pin, run, module)
+        segments: list[Segment] = []
+        tile = ByteRange(run.start, run.end)
+        crc = CRC_FUNCTIONS[pin.crc_name][0]
+        try:
+            for event in module.align(
+                tile, run.range_bytes, pin.size_bytes, pieces, self.plan.settled, crc, self.should_stop
+            ):
+                match event:
+                    case Block():
+                        self.engine.take(event)
+                    case RangeDone():
+                        segments.append(segment_of(event))
+                    case Remaining():
+                        self.remaining.append(
+                            Run(run.object_index, event.tile.start, event.tile.end_exclusive, run.range_bytes)
+                        )
+                        self.stopped = True
+        except RangemillError as error:
+            error.object_uri = error.object_uri or pin.uri
+            raise
+        finally:
+            close = getattr(pieces, "close", None)
+            if close is not None:
+                close()
+        self.rows.append((pin.index, merge(segments, pin.crc_name, pin.uri)))
+
+    def _pieces(self, pin: PinnedObject, run: Run, module: FormatModule) -> tuple[PinnedObject, Iterator[bytes]]:
+        if pin.crc_later and run.start == 0 and run.end == pin.size_bytes:
+            pin, pieces = self.reader.read_whole(pin)
+            self.pins.append(pin)
+            return pin, pieces
+        start = max(0, run.start - module.look_behind(self.plan.settled))
+        return pin, self.reader.read(pin, start, run.end)

@@ -1,0 +1,71 @@
+"""How boto3's exceptions become ours: one table for all services."""
+
+from typing import Final, NoReturn
+
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+
+from rangemill.errors import AccessRefused, BadRequest, Transient
+
+_TRANSIENT_CODES: Final = frozenset(
+    {
+        "InternalError",
+        "InternalServerError",
+        "InternalFailure",
+        "LimitExceededException",
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "RequestTimeout",
+        "RequestTimeoutException",
+        "ServiceUnavailable",
+        "SlowDown",
+        "Throttling",
+        "ThrottlingException",
+        "TooManyRequestsException",
+        "TransactionConflictException",
+        "503",
+        "500",
+    }
+)
+_DENIED_CODES: Final = frozenset(
+    {"AccessDenied", "AccessDeniedException", "AllAccessDisabled", "403", "KMS.AccessDeniedException"}
+)
+_SERVER_ERROR: Final = 500
+
+
+def code_of(error: ClientError) -> str:
+    """The service's own error code, or the HTTP status where HEAD leaves nothing else."""
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def is_missing(error: ClientError) -> bool:
+    """404, whatever the service calls it."""
+    return code_of(error) in (
+        "NoSuchKey",
+        "NoSuchVersion",
+        "NoSuchBucket",
+        "NotFound",
+        "404",
+        "MethodNotAllowed",
+        "405",
+    )
+
+
+def is_precondition_failed(error: ClientError) -> bool:
+    """412: If-Match or If-None-Match did not hold (409 when two conditional writes meet)."""
+    return code_of(error) in ("PreconditionFailed", "412", "ConditionalRequestConflict", "409")
+
+
+def raise_named(error: ClientError | BotoCoreError, what: str) -> NoReturn:
+    """Raise what the error is for us. `what` is the request as a person would say it: `read s3://b/k`."""
+    if isinstance(error, NoCredentialsError):
+        raise AccessRefused(f"cannot {what}: no AWS credentials were found") from error
+    if not isinstance(error, ClientError):
+        raise Transient(f"cannot {what}: {error}") from error
+    status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+    code = code_of(error)
+    message = error.response.get("Error", {}).get("Message", "") or code
+    if code in _DENIED_CODES:
+        raise AccessRefused(f"cannot {what}: AWS refused it ({message}); the role needs that permission") from error
+    if code in _TRANSIENT_CODES or status >= _SERVER_ERROR:
+        raise Transient(f"cannot {what}: {code} ({message})") from error
+    raise BadRequest(f"cannot {what}: {code} ({message})") from error

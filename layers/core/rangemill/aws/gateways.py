@@ -1,0 +1,58 @@
+"""All gateways of a Lambda function, made once per cold start from what its settings name."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import boto3
+from botocore.config import Config
+
+from rangemill.aws.executions import SfnExecutions, SnsNotices
+from rangemill.aws.jobs import DynamoJobs
+from rangemill.aws.objects import S3Objects
+from rangemill.aws.store import S3Store
+from rangemill.gateways import Gateways
+from rangemill.limits import OUTCOME_THREADS
+
+# Reads are checked by us over each tile; botocore's own check of ranged reads would only cost.
+_S3 = Config(
+    retries={"mode": "standard", "max_attempts": 6},
+    max_pool_connections=2 * OUTCOME_THREADS,
+    connect_timeout=5,
+    read_timeout=30,
+    response_checksum_validation="when_required",
+)
+_OTHERS = Config(retries={"mode": "standard", "max_attempts": 8}, connect_timeout=5, read_timeout=20)
+
+
+def now() -> datetime:
+    """The clock: UTC."""
+    return datetime.now(UTC)
+
+
+def make(
+    session: boto3.Session, *, work_bucket: str, job_table: str, state_machine_arn: str = "", topic_arn: str = ""
+) -> Gateways:
+    """Gateways with clients of a session; clients that are never used are made lazily by `_Lazy`."""
+    s3 = session.client("s3", config=_S3)
+    return Gateways(
+        jobs=DynamoJobs(session.client("dynamodb", config=_OTHERS), job_table),
+        store=S3Store(s3, work_bucket),
+        objects=S3Objects(s3),
+        executions=SfnExecutions(_Lazy(session, "stepfunctions"), state_machine_arn),  # type: ignore[arg-type]  # stands for the client
+        notices=SnsNotices(_Lazy(session, "sns"), topic_arn),  # type: ignore[arg-type]  # stands for the client
+        clock=now,
+    )
+
+
+class _Lazy:
+    """A client made at its first use: most invocations need neither Step Functions nor SNS."""
+
+    def __init__(self, session: boto3.Session, service: str) -> None:
+        self._session = session
+        self._service = service
+        self._client: Any = None
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever the client has
+        if self._client is None:
+            self._client = self._session.client(self._service, config=_OTHERS)  # type: ignore[call-overload]  # any service
+        return getattr(self._client, name)

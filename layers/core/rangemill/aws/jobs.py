@@ -1,0 +1,272 @@
+"""The job table on DynamoDB. Conditions, not request tokens, make every write safe to repeat.
+
+`pk` / `sk`: `JOB#<id>` / `JOB`, `GEN#<n>`, `WAVE#<n>`; the batches' and sweeps' items are in `aws.batches`.
+Index `by-status`: `status`, `created`.
+"""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from rangemill.aws import failures
+from rangemill.aws.batches import DynamoBatches
+from rangemill.aws.items import from_item, to_item, to_value
+from rangemill.errors import Superseded, UnknownJob
+from rangemill.messages import GenerationRow, JobRow, Status, Totals, WaveRow
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+T = TypeVar("T")
+_CONDITION_CODES: Final = frozenset({"ConditionalCheckFailedException", "TransactionCanceledException"})
+_INDEX: Final = "by-status"
+
+
+class DynamoJobs(DynamoBatches):
+    """`gateways.Jobs` on DynamoDB."""
+
+    def __init__(self, client: "DynamoDBClient", table: str) -> None:
+        super().__init__(client, table)
+        self._client = client
+        self._table = table
+
+    def create(self, row: JobRow) -> bool:
+        """The guard against doing it twice: False when the row is there."""
+        return self._write(
+            "put_item",
+            f"create job {row.job_id}",
+            Item=to_item(row, **_key_text(row.job_id)),
+            ConditionExpression="attribute_not_exists(pk)",
+        )
+
+    def load(self, job_id: str) -> JobRow:
+        """A consistent read. Raises `UnknownJob`."""
+        try:
+            response = self._client.get_item(TableName=self._table, Key=_key(job_id), ConsistentRead=True)
+        except (ClientError, BotoCoreError) as error:
+            failures.raise_named(error, f"read job {job_id}")
+        if "Item" not in response:
+            raise UnknownJob(f"there is no job {job_id}")
+        return from_item(response["Item"], JobRow)
+
+    def start(self, job_id: str, started: str) -> bool:
+        """WAITING to RUNNING; False when it was not waiting."""
+        return self._update(
+            job_id, {"status": "RUNNING", "started": started}, "#status = :waiting", {":waiting": "WAITING"}
+        )
+
+    def take_generation(self, job_id: str, generation: int, execution_arn: str, started: str) -> JobRow:
+        """The execution's first act: the row is this generation's from now on."""
+        row = self.load(job_id)
+        if row.generation == generation and row.execution_arn == execution_arn and row.status == "RUNNING":
+            return row  # a repeat of this very act
+        mine = {":mine": generation, ":before": generation - 1, ":waiting": "WAITING", ":running": "RUNNING"}
+        first_wave = row.generation_first_wave if row.generation == generation else row.wave
+        changes: dict[str, Any] = {
+            "status": "RUNNING",
+            "generation": generation,
+            "generation_first_wave": first_wave,
+            "execution_arn": execution_arn,
+        }
+        if row.started is None:
+            changes["started"] = started
+        taken = self._update(
+            job_id,
+            changes,
+            "(#generation = :mine OR #generation = :before) AND #status IN (:waiting, :running)",
+            mine,
+        )
+        if not taken:
+            raise Superseded(
+                f"generation {generation} of job {job_id} comes too late: it is {row.status}, generation {row.generation}"
+            )
+        history = GenerationRow(generation, execution_arn, started)
+        self._write(
+            "put_item",
+            f"keep the history of job {job_id}",
+            Item=to_item(history, **_key_text(job_id, f"GEN#{generation:06d}")),
+            ConditionExpression="attribute_not_exists(pk)",
+        )
+        return self.load(job_id)
+
+    def planned(self, job_id: str, generation: int, pointer: str, objects: int, bytes_total: int) -> JobRow:
+        """Point at the first checkpoint; whoever was first wins, and the row as it stands is returned."""
+        self._update(
+            job_id,
+            {"pointer": pointer, "objects": objects, "bytes_total": bytes_total},
+            "#generation = :mine AND #status = :running AND attribute_not_exists(#pointer)",
+            {":mine": generation, ":running": "RUNNING"},
+        )
+        row = self.load(job_id)
+        if row.generation != generation or row.status != "RUNNING":
+            raise Superseded(f"generation {generation} of job {job_id} is not the one that carries it")
+        return row
+
+    def commit(
+        self, job_id: str, generation: int, wave: WaveRow, pointer: str, totals: Totals, cost_usd: float
+    ) -> JobRow:
+        """The commit of a wave: the pointer moves if generation is mine and the row's wave is the one before."""
+        changes = {"pointer": pointer, "wave": wave.wave, "totals": totals, "cost_usd": cost_usd}
+        update = _update_arguments(
+            changes,
+            "#generation = :mine AND #wave = :previous AND #status = :running",
+            {":mine": generation, ":previous": wave.wave - 1, ":running": "RUNNING"},
+        )
+        committed = self._write(
+            "transact_write_items",
+            f"commit wave {wave.wave} of job {job_id}",
+            TransactItems=[
+                {"Update": {"TableName": self._table, "Key": _key(job_id), **update}},
+                {
+                    "Put": {
+                        "TableName": self._table,
+                        "Item": to_item(wave, **_key_text(job_id, f"WAVE#{wave.wave:08d}")),
+                    }
+                },
+            ],
+        )
+        row = self.load(job_id)
+        if row.generation != generation or row.status != "RUNNING" or row.wave < wave.wave:
+            raise Superseded(
+                f"wave {wave.wave} of job {job_id} was not committed: another generation, or its end, came first"
+            )
+        if not committed and row.wave > wave.wave:
+            raise Superseded(f"wave {wave.wave} of job {job_id} was committed by somebody who has gone on since")
+        return row
+
+    def rest(self, job_id: str, generation: int, status: Status, reason: str, ended: str | None) -> None:
+        """The job rests: paused, cancelled, or at its cost cap. Raises `Superseded`."""
+        changes: dict[str, Any] = {"status": status, "rest_reason": reason}
+        if ended is not None:
+            changes["ended"] = ended
+        self._fenced(job_id, generation, changes, status)
+
+    def succeed(self, job_id: str, generation: int, ended: str, cost_usd: float, result: dict[str, Any]) -> None:
+        """RUNNING to SUCCEEDED; repeating it is success. Raises `Superseded`."""
+        changes = {"status": "SUCCEEDED", "ended": ended, "cost_usd": cost_usd, "result": result}
+        self._fenced(job_id, generation, changes, "SUCCEEDED")
+
+    def fail(self, job_id: str, generation: int, ended: str, error: dict[str, Any]) -> bool:
+        """RUNNING or WAITING to FAILED; False when the row is another generation's or ended already."""
+        return self._update(
+            job_id,
+            {"status": "FAILED", "ended": ended, "error": error},
+            # A generation that died before its first act never took the row: it is still the one before's.
+            "(#generation = :mine OR #generation = :before) AND #status IN (:waiting, :running)",
+            {":mine": generation, ":before": generation - 1, ":waiting": "WAITING", ":running": "RUNNING"},
+        )
+
+    def note_error(self, job_id: str, generation: int, error: dict[str, Any]) -> None:
+        """Keep an error's data until the job is marked; losing the condition does nothing."""
+        self._update(
+            job_id,
+            {"error": error},
+            "#generation = :mine AND #status = :running",
+            {":mine": generation, ":running": "RUNNING"},
+        )
+
+    def desire(self, job_id: str, desired: Literal["run", "pause", "cancel"]) -> bool:
+        """What people want of a job that has not ended; False when it has."""
+        return self._update(
+            job_id,
+            {"desired": desired},
+            "#status IN (:waiting, :running, :paused)",
+            {":waiting": "WAITING", ":running": "RUNNING", ":paused": "PAUSED"},
+        )
+
+    def by_status(self, status: Status) -> Iterator[JobRow]:
+        """Jobs of a status, oldest first."""
+        yield from self._query(
+            JobRow,
+            IndexName=_INDEX,
+            KeyConditionExpression="#status = :status",
+            ExpressionAttributeNames={"#status": "status"},
+            ExpressionAttributeValues={":status": to_value(status)},
+        )
+
+    def waves(self, job_id: str) -> Iterator[WaveRow]:
+        """A job's waves, in order."""
+        yield from self._history(job_id, "WAVE#", WaveRow)
+
+    def generations(self, job_id: str) -> Iterator[GenerationRow]:
+        """A job's generations, in order."""
+        yield from self._history(job_id, "GEN#", GenerationRow)
+
+    def _history(self, job_id: str, prefix: str, kind: type[T]) -> Iterator[T]:
+        yield from self._query(
+            kind,
+            ConsistentRead=True,
+            KeyConditionExpression="pk = :pk AND begins_with(sk, :prefix)",
+            ExpressionAttributeValues={":pk": to_value(f"JOB#{job_id}"), ":prefix": to_value(prefix)},
+        )
+
+    def _query(self, kind: type[T], **arguments: Any) -> Iterator[T]:  # noqa: ANN401 - boto3's arguments
+        try:
+            for page in self._client.get_paginator("query").paginate(TableName=self._table, **arguments):
+                for item in page["Items"]:
+                    yield from_item(item, kind)
+        except (ClientError, BotoCoreError) as error:
+            failures.raise_named(error, f"query table {self._table}")
+
+    def _fenced(self, job_id: str, generation: int, changes: dict[str, Any], status: Status) -> None:
+        written = self._update(
+            job_id,
+            changes,
+            "#generation = :mine AND #status = :running",
+            {":mine": generation, ":running": "RUNNING"},
+        )
+        if not written:
+            row = self.load(job_id)
+            if row.generation != generation or row.status != status:
+                raise Superseded(f"generation {generation} of job {job_id} is not the one that carries it")
+
+    def _update(self, job_id: str, changes: dict[str, Any], condition: str, values: dict[str, Any]) -> bool:
+        return self._write(
+            "update_item", f"update job {job_id}", Key=_key(job_id), **_update_arguments(changes, condition, values)
+        )
+
+    def _write(self, operation: str, what: str, **arguments: Any) -> bool:  # noqa: ANN401 - boto3's arguments
+        """A conditional write; False when its condition did not hold."""
+        if operation != "transact_write_items":
+            arguments["TableName"] = self._table
+        try:
+            getattr(self._client, operation)(**arguments)
+        except ClientError as error:
+            if failures.code_of(error) in _CONDITION_CODES and not _is_conflict(error):
+                return False
+            failures.raise_named(error, what)
+        except BotoCoreError as error:
+            failures.raise_named(error, what)
+        return True
+
+
+def _is_conflict(error: ClientError) -> bool:
+    """A transaction that lost to a concurrent one, not to its condition: worth another try."""
+    reasons = error.response.get("CancellationReasons", [])
+    codes = {reason.get("Code") for reason in reasons}
+    return bool(codes) and "ConditionalCheckFailed" not in codes
+
+
+def _key_text(job_id: str, sk: str = "JOB") -> dict[str, str]:
+    return {"pk": f"JOB#{job_id}", "sk": sk}
+
+
+def _key(job_id: str, sk: str = "JOB") -> dict[str, Any]:
+    return {name: {"S": text} for name, text in _key_text(job_id, sk).items()}
+
+
+def _update_arguments(changes: dict[str, Any], condition: str, values: dict[str, Any]) -> dict[str, Any]:
+    """SET of all changes under a condition; every name goes through `#name`, since many are reserved words."""
+    names = {f"#{name}": name for name in changes}
+    names |= {f"#{name}": name for name in ("generation", "status", "wave", "pointer") if f"#{name}" in condition}
+    assignments = ", ".join(f"#{name} = :set_{name}" for name in changes)
+    return {
+        "UpdateExpression": f"SET {assignments}",
+        "ConditionExpression": f"attribute_exists(pk) AND ({condition})",
+        "ExpressionAttributeNames": names,
+        "ExpressionAttributeValues": {
+            **{f":set_{name}": to_value(value) for name, value in changes.items()},
+            **{name: to_value(value) for name, value in values.items()},
+        },
+    }

@@ -1,0 +1,276 @@
+"""The input objects: pinned by HEAD, listed by page, read under `If-Match` and never taken at their word."""
+
+import base64
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    FlexibleChecksumError,
+    HTTPClientError,
+    IncompleteReadError,
+    ReadTimeoutError,
+    ResponseStreamingError,
+)
+from urllib3.exceptions import HTTPError
+
+from rangemill.aws import failures
+from rangemill.errors import ChecksumMismatch, ObjectChanged, ObjectMissing, Transient
+from rangemill.gateways import Head, Listing
+from rangemill.ledger import CRC_FUNCTIONS, DEFAULT_CRC
+from rangemill.limits import GET_BYTES, PIECE_BYTES, READ_MAX_TRIES, TAIL_FIRST_BYTES
+from rangemill.messages import ObjectRef, PinnedObject
+from rangemill.ranges import ByteRange
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+_STREAM_ERRORS: Final = (
+    HTTPClientError,
+    IncompleteReadError,
+    ReadTimeoutError,
+    ResponseStreamingError,
+    HTTPError,
+    OSError,
+)
+_PARTIAL_CONTENT: Final = 206
+_BACKOFF_SECONDS: Final = 0.1
+
+
+class S3Objects:
+    """`gateways.Objects` on S3."""
+
+    def __init__(self, client: "S3Client") -> None:
+        self._client = client
+        self._requests = 0
+
+    @property
+    def requests(self) -> int:
+        """How many requests were made so far."""
+        return self._requests
+
+    def head(self, bucket: str, key: str, version_id: str | None) -> Head | None:
+        """The object as it is now; None when it is gone."""
+        response = self._head(bucket, key, version_id)
+        if response is None:
+            return None
+        ref = ObjectRef(bucket, key, _version(response), _etag(response), int(response["ContentLength"]))
+        return Head(ref, response["LastModified"])
+
+    def pin(self, ref: ObjectRef, index: int) -> PinnedObject:
+        """HEAD. Raises `ObjectMissing`, `ObjectChanged`, `AccessRefused`."""
+        uri = f"s3://{ref.bucket}/{ref.key}"
+        response = self._head(ref.bucket, ref.key, ref.version_id)
+        if response is None:
+            raise ObjectMissing(uri, ref.version_id or ref.etag or "present")
+        etag = _etag(response)
+        if ref.etag is not None and ref.version_id is None and ref.etag.strip('"') != etag:
+            raise ObjectChanged(uri, ref.etag.strip('"'), etag)
+        version = _version(response)
+        size = int(response["ContentLength"])
+        name, crc = _full_crc(response)
+        if crc is None and response.get("ChecksumType") == "COMPOSITE":
+            name, crc = self._composite_crc(ref.bucket, ref.key, version, response)
+        return PinnedObject(index, ref.bucket, ref.key, etag, size, version, name, crc)
+
+    def list_page(self, bucket: str, prefix: str, after: str | None) -> Listing:
+        """One page of at most 1,000 objects."""
+        start = {"StartAfter": after} if after is not None else {}
+        self._requests += 1
+        try:
+            response = self._client.list_objects_v2(Bucket=bucket, Prefix=prefix, **start)  # type: ignore[arg-type]  # StartAfter is a str
+        except (ClientError, BotoCoreError) as error:
+            failures.raise_named(error, f"list s3://{bucket}/{prefix}")
+        entries = response.get("Contents", [])
+        names: dict[str, str] = {}
+        for entry in entries:
+            known = [name for name in entry.get("ChecksumAlgorithm", []) if name in CRC_FUNCTIONS]
+            if known:
+                names[entry["Key"]] = known[0]
+        return Listing(
+            [
+                (ObjectRef(bucket, e["Key"], etag=e["ETag"].strip('"'), size_bytes=e["Size"]), e["LastModified"])
+                for e in entries
+            ],
+            entries[-1]["Key"] if response.get("IsTruncated") else None,
+            names,
+        )
+
+    def read(self, pin: PinnedObject, start: int, stop_hint: int) -> Iterator[bytes]:
+        """Pieces from `start`, in large reads up to `stop_hint`, then in small growing ones to the object's end."""
+        position = start
+        tail = TAIL_FIRST_BYTES
+        while position < pin.size_bytes:
+            if position < stop_hint:
+                end = min(position + GET_BYTES, stop_hint)
+            else:
+                end = min(position + tail, pin.size_bytes)
+                tail = min(tail * 2, GET_BYTES)
+            yield from self._read_span(pin, ByteRange(position, end))
+            position = end
+
+    def read_whole(self, pin: PinnedObject) -> tuple[PinnedObject, Iterator[bytes]]:
+        """A small object by one GET, and its pin completed with the version and CRC that came with it."""
+        self._requests += 1
+        try:
+            response: Any = self._client.get_object(
+                Bucket=pin.bucket,
+                Key=pin.key,
+                IfMatch=f'"{pin.etag}"',
+                ChecksumMode="ENABLED",
+                **_version_argument(pin.version_id),
+            )
+        except (ClientError, BotoCoreError) as error:
+            self._raise_read(error, pin)
+        name, crc = _full_crc(response)
+        version = _version(response)
+        if crc is None and response.get("ChecksumType") == "COMPOSITE":
+            name, crc = self._composite_crc(pin.bucket, pin.key, version, response)
+        whole = PinnedObject(pin.index, pin.bucket, pin.key, pin.etag, pin.size_bytes, version, name, crc)
+        return whole, self._pieces_of_whole(whole, response["Body"])
+
+    def _pieces_of_whole(self, pin: PinnedObject, body: Any) -> Iterator[bytes]:  # noqa: ANN401 - botocore's StreamingBody
+        position = 0
+        try:
+            for piece in body.iter_chunks(PIECE_BYTES):
+                position += len(piece)
+                yield piece
+        except FlexibleChecksumError as error:
+            raise ChecksumMismatch(f"{pin.uri}: {error}", object_uri=pin.uri) from error
+        except _STREAM_ERRORS:
+            pass
+        finally:
+            body.close()
+        if position < pin.size_bytes:
+            yield from self.read(pin, position, pin.size_bytes)
+
+    def _read_span(self, pin: PinnedObject, span: ByteRange) -> Iterator[bytes]:
+        """The bytes of a span, resumed from the byte reached whenever a response ends early."""
+        position, failures_in_a_row = span.start, 0
+        while position < span.end_exclusive:
+            reached = position
+            try:
+                for piece in self._get(pin, ByteRange(position, span.end_exclusive)):
+                    position += len(piece)
+                    yield piece
+            except _STREAM_ERRORS as error:
+                reason: object = error
+            else:
+                reason = "the response ended early"
+            if position >= span.end_exclusive:
+                return
+            failures_in_a_row = 1 if position > reached else failures_in_a_row + 1
+            if failures_in_a_row >= READ_MAX_TRIES:
+                raise Transient(
+                    f"cannot read {pin.uri} at byte {position}: {reason}", object_uri=pin.uri, offset=position
+                )
+            time.sleep(_BACKOFF_SECONDS * 2**failures_in_a_row)
+
+    def _get(self, pin: PinnedObject, span: ByteRange) -> Iterator[bytes]:
+        self._requests += 1
+        try:
+            response: Any = self._client.get_object(
+                Bucket=pin.bucket,
+                Key=pin.key,
+                Range=span.http_header(),
+                IfMatch=f'"{pin.etag}"',
+                **_version_argument(pin.version_id),
+            )
+        except (ClientError, BotoCoreError) as error:
+            self._raise_read(error, pin)
+        body = response["Body"]
+        try:
+            # S3 answers 200 with the whole body to a range it does not understand: that is never taken as the range.
+            expected = f"bytes {span.start}-{span.end_exclusive - 1}/{pin.size_bytes}"
+            status = response["ResponseMetadata"]["HTTPStatusCode"]
+            if status != _PARTIAL_CONTENT or response.get("ContentRange") != expected:
+                raise Transient(
+                    f"{pin.uri}: asked for {expected}, S3 answered {status} with {response.get('ContentRange')}",
+                    object_uri=pin.uri,
+                    offset=span.start,
+                )
+            yield from body.iter_chunks(PIECE_BYTES)
+        finally:
+            body.close()
+
+    def _head(self, bucket: str, key: str, version_id: str | None) -> Any:  # noqa: ANN401 - HeadObject's response
+        self._requests += 1
+        try:
+            return self._client.head_object(
+                Bucket=bucket, Key=key, ChecksumMode="ENABLED", **_version_argument(version_id)
+            )
+        except ClientError as error:
+            if failures.is_missing(error):
+                return None
+            failures.raise_named(error, f"look at s3://{bucket}/{key}")
+        except BotoCoreError as error:
+            failures.raise_named(error, f"look at s3://{bucket}/{key}")
+
+    def _composite_crc(self, bucket: str, key: str, version_id: str | None, response: Any) -> tuple[str, int | None]:  # noqa: ANN401
+        """The full CRC of a multipart object, combined from its parts' own; (default, None) where it has none that combine."""
+        name = next((n for n in CRC_FUNCTIONS if response.get(f"Checksum{n}")), None)
+        if name is None:
+            return DEFAULT_CRC, None
+        combine = CRC_FUNCTIONS[name][1]
+        crc, marker, covered = 0, 0, 0
+        while True:
+            self._requests += 1
+            try:
+                answer: Any = self._client.get_object_attributes(
+                    Bucket=bucket,
+                    Key=key,
+                    ObjectAttributes=["ObjectParts"],
+                    PartNumberMarker=marker,
+                    **_version_argument(version_id),
+                )
+            except (ClientError, BotoCoreError) as error:
+                failures.raise_named(error, f"read the parts of s3://{bucket}/{key}")
+            parts = answer.get("ObjectParts", {})
+            for part in parts.get("Parts", []):
+                if not part.get(f"Checksum{name}"):
+                    return DEFAULT_CRC, None
+                crc = combine(crc, _crc_value(part[f"Checksum{name}"]), part["Size"])
+                covered += part["Size"]
+            if not parts.get("IsTruncated"):
+                break
+            marker = int(parts["NextPartNumberMarker"])
+        return (name, crc) if covered == int(response["ContentLength"]) else (DEFAULT_CRC, None)
+
+    def _raise_read(self, error: ClientError | BotoCoreError, pin: PinnedObject) -> NoReturn:
+        if isinstance(error, ClientError):
+            if failures.is_missing(error):
+                raise ObjectMissing(pin.uri, pin.version_id or pin.etag) from error
+            if failures.is_precondition_failed(error):
+                now = self._head(pin.bucket, pin.key, pin.version_id)
+                raise ObjectChanged(pin.uri, pin.etag, _etag(now) if now else None) from error
+        failures.raise_named(error, f"read {pin.uri}")
+
+
+def _version_argument(version_id: str | None) -> dict[str, Any]:
+    return {"VersionId": version_id} if version_id is not None else {}
+
+
+def _etag(response: Any) -> str:  # noqa: ANN401
+    return str(response["ETag"]).strip('"')
+
+
+def _version(response: Any) -> str | None:  # noqa: ANN401
+    """The version id; `null` names an object that any later write replaces, so it pins nothing."""
+    version = response.get("VersionId")
+    return None if version in (None, "null") else str(version)
+
+
+def _full_crc(response: Any) -> tuple[str, int | None]:  # noqa: ANN401
+    """The full-object CRC that came with a response, and its name."""
+    if response.get("ChecksumType") != "COMPOSITE":
+        for name in CRC_FUNCTIONS:
+            text = response.get(f"Checksum{name}")
+            if text and "-" not in text:
+                return name, _crc_value(text)
+    return DEFAULT_CRC, None
+
+
+def _crc_value(text: str) -> int:
+    return int.from_bytes(base64.b64decode(text), "big")

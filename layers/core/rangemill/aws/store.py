@@ -1,0 +1,69 @@
+"""The work bucket, and by full `s3://` URI the places that pipelines write to."""
+
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from rangemill.aws import failures
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+
+class S3Store:
+    """`gateways.Store` on S3."""
+
+    def __init__(self, client: "S3Client", bucket: str) -> None:
+        self._client = client
+        self._bucket = bucket
+
+    @property
+    def bucket(self) -> str:
+        """The work bucket's name."""
+        return self._bucket
+
+    def get(self, key: str, span: tuple[int, int] | None = None) -> bytes | None:
+        """The bytes under a key, or those of `[start, end)`; None when there is nothing."""
+        bucket, key = self._place(key)
+        header = {"Range": f"bytes={span[0]}-{span[1] - 1}"} if span is not None else {}
+        try:
+            body = self._client.get_object(Bucket=bucket, Key=key, **header)["Body"].read()  # type: ignore[arg-type]  # Range is a str
+        except ClientError as error:
+            if failures.is_missing(error):
+                return None
+            failures.raise_named(error, f"read s3://{bucket}/{key}")
+        except BotoCoreError as error:
+            failures.raise_named(error, f"read s3://{bucket}/{key}")
+        return body
+
+    def put(self, key: str, body: bytes) -> None:
+        """Put, over whatever was there."""
+        bucket, key = self._place(key)
+        try:
+            self._client.put_object(Bucket=bucket, Key=key, Body=body)
+        except (ClientError, BotoCoreError) as error:
+            failures.raise_named(error, f"write s3://{bucket}/{key}")
+
+    def put_once(self, key: str, body: bytes) -> bool:
+        """Put if nothing is there; False when somebody was first."""
+        bucket, key = self._place(key)
+        try:
+            self._client.put_object(Bucket=bucket, Key=key, Body=body, IfNoneMatch="*")
+        except ClientError as error:
+            if failures.is_precondition_failed(error):
+                return False
+            failures.raise_named(error, f"write s3://{bucket}/{key}")
+        except BotoCoreError as error:
+            failures.raise_named(error, f"write s3://{bucket}/{key}")
+        return True
+
+    def uri(self, key: str) -> str:
+        """`s3://bucket/key`."""
+        bucket, key = self._place(key)
+        return f"s3://{bucket}/{key}"
+
+    def _place(self, key: str) -> tuple[str, str]:
+        if key.startswith("s3://"):
+            bucket, _, rest = key.removeprefix("s3://").partition("/")
+            return bucket, rest
+        return self._bucket, key

@@ -1,0 +1,202 @@
+"""Fetch: hand out a wave. The retry list first, then from the cursor; the first Fetch of a wave decides for all."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from rangemill import keys, messages, pages
+from rangemill.errors import Superseded
+from rangemill.gateways import Gateways
+from rangemill.limits import (
+    HISTORY_BUDGET_EVENTS,
+    SLOT_FIRST_BYTES_PER_SECOND,
+    SLOT_MAX_RUNS,
+    SLOT_TARGET_SECONDS,
+    WAVE_MAX_SLOTS,
+    WAVE_TARGET_SECONDS,
+)
+from rangemill.messages import (
+    Checkpoint,
+    Context,
+    Cursor,
+    Handout,
+    MapInput,
+    PinnedObject,
+    Plan,
+    PlanPage,
+    Run,
+    Slot,
+    SlotItem,
+    StateMessage,
+)
+
+Pages = Callable[[int], PlanPage]
+# Below a tenth of the usual history budget a job is meant to show its generations: waves shrink with the budget and a
+# slot is one range, so that even a small file takes many waves.
+_SMALL_BUDGET_EVENTS: Final = HISTORY_BUDGET_EVENTS // 10
+
+
+def run(message: StateMessage, gateways: Gateways, attempt: str) -> Context:
+    """Write the wave document, unless another Fetch of the same wave has. `attempt` makes this one's names unique.
+
+    Raises `Superseded`.
+    """
+    context, store = message.context, gateways.store
+    row = gateways.jobs.load(context.job_id)
+    if row.generation != context.generation or row.status != "RUNNING" or row.pointer is None:
+        raise Superseded(f"generation {context.generation} of job {context.job_id} is not the one that carries it")
+    plan = pages.plan(store, context.job_id)
+    wave = row.wave + 1
+    wave_key = keys.wave(context.job_id, wave)
+    body = store.get(wave_key)
+    if body is None:
+        checkpoint = pages.checkpoint(store, row.pointer)
+        slots, handout = plan_wave(checkpoint, plan, lambda page: pages.plan_page(store, context.job_id, page))
+        if not slots:
+            raise Superseded(f"job {context.job_id} has nothing left to hand out")
+        slots_key = keys.slots(context.job_id, wave, attempt)
+        body = _write(gateways, context.job_id, wave, slots_key, slots, handout)
+    items = msgspec.json.decode(body, type=list[SlotItem])
+    return Context(
+        context.job_id,
+        context.generation,
+        wave=wave,
+        slots=len(items),
+        concurrency=max(1, min(plan.concurrency, len(items))),
+        map=MapInput(store.bucket, wave_key),
+    )
+
+
+def _write(gateways: Gateways, job_id: str, wave: int, slots_key: str, slots: list[Slot], handout: Handout) -> bytes:
+    """Slots and handout first, then the wave document that names them: whoever puts that one decides."""
+    documents = [messages.encode(slot) for slot in slots]
+    items: list[SlotItem] = []
+    position = 0
+    for slot, document in zip(slots, documents, strict=True):
+        end = position + len(document)
+        items.append(SlotItem(slot.slot, slots_key, position, end, keys.verdict(job_id, wave, slot.slot)))
+        position = end
+    gateways.store.put(slots_key, b"".join(documents))
+    gateways.store.put(keys.handout(slots_key), messages.encode(handout))
+    body = messages.encode(items)
+    if gateways.store.put_once(keys.wave(job_id, wave), body):
+        return body
+    return pages.required(gateways.store, keys.wave(job_id, wave))
+
+
+@dataclass(frozen=True, slots=True)
+class WaveShape:
+    """How large a wave and its slots may become."""
+
+    max_slots: int
+    wave_bytes: int
+    slot_bytes: int  # the largest slot
+    range_bytes: int  # the smallest
+    workers: int
+
+    def slot_size(self, left_bytes: int, slots_used: int) -> int:
+        """Bytes of the next slot: shrinking towards the end of the wave, so that all workers end together."""
+        share = left_bytes // (2 * self.workers)
+        fit = -(-left_bytes // max(1, self.max_slots - slots_used))
+        return max(self.range_bytes, min(self.slot_bytes, share), min(self.slot_bytes, fit))
+
+
+def shape(plan: Plan, bytes_per_second: float | None, left_bytes: int) -> WaveShape:
+    """The shape of the next wave at the throughput of one worker that the last one showed."""
+    speed = bytes_per_second or SLOT_FIRST_BYTES_PER_SECOND
+    budget = plan.history_budget_events
+    if budget < _SMALL_BUDGET_EVENTS:
+        max_slots = max(plan.concurrency, WAVE_MAX_SLOTS * budget // HISTORY_BUDGET_EVENTS)
+        return WaveShape(max_slots, max_slots * plan.range_bytes, plan.range_bytes, plan.range_bytes, plan.concurrency)
+    wave_bytes = max(plan.range_bytes, min(left_bytes, int(plan.concurrency * speed * WAVE_TARGET_SECONDS)))
+    return WaveShape(
+        WAVE_MAX_SLOTS,
+        wave_bytes,
+        max(plan.range_bytes, int(speed * SLOT_TARGET_SECONDS)),
+        plan.range_bytes,
+        plan.concurrency,
+    )
+
+
+def plan_wave(checkpoint: Checkpoint, plan: Plan, plan_pages: Pages) -> tuple[list[Slot], Handout]:
+    """The slots of the next wave and where the checkpoint stands once they are handed out. Reads nothing but pages."""
+    retried = checkpoint.retry[:WAVE_MAX_SLOTS]
+    slots = [Slot(number, retry.objects, retry.runs) for number, retry in enumerate(retried)]
+    walk = _Walk(checkpoint.cursor, plan, plan_pages)
+    if len(slots) < WAVE_MAX_SLOTS and not walk.at_end:
+        wave = shape(plan, checkpoint.bytes_per_second, plan.bytes - walk.bytes_before())
+        left = wave.wave_bytes
+        while len(slots) < max(wave.max_slots, len(retried) + 1) and left > 0 and not walk.at_end:
+            size = wave.slot_size(left, len(slots))
+            slot = walk.take(len(slots), size)
+            left -= max(1, sum(run.end - run.start for run in slot.runs))
+            slots.append(slot)
+    handout = Handout(checkpoint.wave + 1, len(slots), walk.cursor, checkpoint.retry[len(retried) :], retried)
+    return slots, handout
+
+
+class _Walk:
+    """The cursor going forward through the plan's pages."""
+
+    def __init__(self, cursor: Cursor, plan: Plan, plan_pages: Pages) -> None:
+        self.cursor = cursor
+        self._plan = plan
+        self._plan_pages = plan_pages
+        self._page: PlanPage | None = None
+        self._settle()
+
+    @property
+    def at_end(self) -> bool:
+        """Whether every byte was handed out."""
+        return self.cursor.page >= self._plan.pages
+
+    def bytes_before(self) -> int:
+        """Stored bytes before the cursor, in plan order."""
+        page = self._current()
+        return page.bytes_before + sum(o.size_bytes for o in page.objects[: self.cursor.position]) + self.cursor.offset
+
+    def take(self, number: int, slot_bytes: int) -> Slot:
+        """The next slot: about `slot_bytes`, whole ranges, at least one run."""
+        objects: list[PinnedObject] = []
+        runs: list[Run] = []
+        left = slot_bytes
+        for pin, start in self._objects():
+            end = self._run_end(pin, start, left)
+            objects.append(pin)
+            runs.append(Run(pin.index, start, end, self._plan.range_bytes))
+            self._advance(pin, end)
+            left -= end - start
+            if left <= 0 or len(runs) >= SLOT_MAX_RUNS:
+                break
+        return Slot(number, objects, runs)
+
+    def _run_end(self, pin: PinnedObject, start: int, left: int) -> int:
+        """Where a run of about `left` bytes ends: at a range's end, not before the first one's."""
+        range_bytes = self._plan.range_bytes
+        whole_ranges = max(1, (start % range_bytes + left) // range_bytes)
+        return min((start // range_bytes + whole_ranges) * range_bytes, pin.size_bytes)
+
+    def _objects(self) -> Iterator[tuple[PinnedObject, int]]:
+        while not self.at_end:
+            yield self._current().objects[self.cursor.position], self.cursor.offset
+
+    def _advance(self, pin: PinnedObject, end: int) -> None:
+        cursor = self.cursor
+        if end < pin.size_bytes:
+            self.cursor = Cursor(cursor.page, cursor.position, end)
+        else:
+            self.cursor = Cursor(cursor.page, cursor.position + 1, 0)
+        self._settle()
+
+    def _settle(self) -> None:
+        """Step over the ends of pages."""
+        while not self.at_end and self.cursor.position >= len(self._current().objects):
+            self.cursor = Cursor(self.cursor.page + 1, 0, 0)
+            self._page = None
+
+    def _current(self) -> PlanPage:
+        if self._page is None:
+            self._page = self._plan_pages(self.cursor.page)
+        return self._page

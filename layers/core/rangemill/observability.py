@@ -1,0 +1,48 @@
+"""The one Logger, Tracer and Metrics, and what every handler is wrapped in.
+
+Logs carry job and generation, never record bytes. Metrics have the pipeline as their only dimension, so that their number
+grows with the pipelines and not with the jobs.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from aws_lambda_powertools import Logger, Metrics, Tracer
+from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from rangemill.limits import JOB_TOKEN_CHARS
+
+SERVICE: Final = "rangemill"
+NAMESPACE: Final = "Rangemill"
+
+type Handler = Callable[[dict[str, Any], LambdaContext], dict[str, Any]]
+
+logger = Logger(service=SERVICE)
+# No automatic patching: a worker's reads run in threads, which have no segment to hang theirs on.
+tracer = Tracer(service=SERVICE, auto_patch=False)
+# Without a service, which Powertools would add as a second dimension.
+metrics = Metrics(namespace=NAMESPACE)
+
+_UNITS: Final = {"Bytes": MetricUnit.Bytes, "Milliseconds": MetricUnit.Milliseconds}
+
+
+def observed(handler: Handler) -> Handler:
+    """Logs with the Lambda context and nothing left from the invocation before; one trace segment, without payloads."""
+    traced = tracer.capture_lambda_handler(handler, capture_response=False)
+    logged: Handler = logger.inject_lambda_context(traced, clear_state=True)
+    return logged
+
+
+def pipeline_of(job_id: str) -> str:
+    """The pipeline in a job id: `<pipeline>-<token>`."""
+    return job_id[: -JOB_TOKEN_CHARS - 1] or job_id
+
+
+def measure(pipeline: str, **values: float) -> None:
+    """Publish metrics of a pipeline at once; a name that ends in `Bytes` or `Milliseconds` has that unit, others count."""
+    metrics.add_dimension("pipeline", pipeline)
+    for name, value in values.items():
+        unit = next((unit for ending, unit in _UNITS.items() if name.endswith(ending)), MetricUnit.Count)
+        metrics.add_metric(name, unit, value)
+    metrics.flush_metrics()

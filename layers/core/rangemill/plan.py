@@ -1,0 +1,237 @@
+"""Plan: pin the objects in pages, settle the schema once, and write the plan and the first checkpoint."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Final
+
+from rangemill import decide, formats, keys, messages, pages
+from rangemill.errors import BadRecord, BadRequest
+from rangemill.formats.base import Sample, Settled
+from rangemill.gateways import Gateways, Objects
+from rangemill.limits import PLAN_PAGE_OBJECTS, SAMPLE_BYTES, SMALL_OBJECT_BYTES
+from rangemill.messages import (
+    Checkpoint,
+    CodeIdentity,
+    Context,
+    Cursor,
+    JobRequest,
+    ObjectRef,
+    PinnedObject,
+    Plan,
+    PlanPage,
+    PlanResume,
+    StateMessage,
+    now_text,
+)
+from rangemill.pipeline import Pipeline
+
+_PIN_THREADS: Final = 16
+_SAMPLED_OBJECTS: Final = 3
+# What other formats begin with; a file that lies about itself would otherwise be cut at the wrong bytes.
+_FOREIGN_MAGIC: Final = {
+    b"\x1f\x8b": "gzip",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ\x00": "xz",
+    b"PK\x03\x04": "zip",
+    b"PAR1": "Parquet",
+    b"Obj\x01": "Avro",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """The stack's own choices, where neither pipeline nor request makes one."""
+
+    range_bytes: int
+    concurrency: int
+    history_budget_events: int
+
+
+def run(message: StateMessage, gateways: Gateways, defaults: Defaults, code: CodeIdentity) -> Context:
+    """One step of planning. Returns `next`: MORE_PLAN, FETCH, or FINISH for a job that a generation took over at its end.
+
+    Raises `Superseded`, `BadRequest`, `ObjectMissing`, `ObjectChanged`, `AccessRefused`, `BadRecord`.
+    """
+    context = message.context
+    moment = now_text(gateways.clock())
+    row = gateways.jobs.take_generation(context.job_id, context.generation, message.execution_arn, moment)
+    if row.pointer is None:
+        page = _page(context, gateways, defaults)
+        if page.resume is not None:
+            return Context(context.job_id, context.generation, "MORE_PLAN", plan_page=context.plan_page + 1)
+        row = _settle(context, page, gateways, defaults, code)
+    if row.pointer is None:  # `planned` returns the row as it stands, with a pointer
+        raise BadRequest(f"job {context.job_id} has no checkpoint after planning")
+    settled = pages.plan(gateways.store, context.job_id)
+    checkpoint = pages.checkpoint(gateways.store, row.pointer)
+    following = "FINISH" if decide.is_complete(checkpoint, settled) else "FETCH"
+    return Context(context.job_id, context.generation, following, wave=row.wave)
+
+
+def _page(context: Context, gateways: Gateways, defaults: Defaults) -> PlanPage:
+    """The page of this step: the one that was put first, whoever put it."""
+    key = keys.plan_page(context.job_id, context.plan_page)
+    if gateways.store.get(key) is None:
+        request = pages.request(gateways.store, context.job_id)
+        before: PlanPage | None = None
+        if context.plan_page > 0:
+            before = pages.plan_page(gateways.store, context.job_id, context.plan_page - 1)
+        page = build_page(request, before, gateways.objects, _range_bytes(request, defaults))
+        gateways.store.put_once(key, messages.encode(page))
+    return pages.plan_page(gateways.store, context.job_id, context.plan_page)
+
+
+def build_page(request: JobRequest, before: PlanPage | None, objects: Objects, range_bytes: int) -> PlanPage:
+    """The page after `before`: at most `PLAN_PAGE_OBJECTS` pinned objects."""
+    resume = before.resume if before is not None and before.resume is not None else PlanResume()
+    first_index = before.objects_before + len(before.objects) if before is not None else 0
+    bytes_before = before.bytes_before + sum(o.size_bytes for o in before.objects) if before is not None else 0
+    if resume.objects_done < len(request.objects):
+        pinned, following = _pin_named(request, resume, first_index, objects)
+    elif resume.prefixes_done < len(request.prefixes):
+        pinned, following = _pin_listed(request, resume, first_index, objects, min(SMALL_OBJECT_BYTES, range_bytes))
+    else:
+        pinned, following = [], resume
+    done = following.objects_done >= len(request.objects) and following.prefixes_done >= len(request.prefixes)
+    return PlanPage(pinned, first_index, bytes_before, None if done else following)
+
+
+def _pin_named(
+    request: JobRequest, resume: PlanResume, first_index: int, objects: Objects
+) -> tuple[list[PinnedObject], PlanResume]:
+    refs = request.objects[resume.objects_done : resume.objects_done + PLAN_PAGE_OBJECTS]
+    pinned = _pin_all(refs, first_index, objects)
+    return pinned, PlanResume(resume.objects_done + len(refs))
+
+
+def _pin_listed(
+    request: JobRequest, resume: PlanResume, first_index: int, objects: Objects, small_bytes: int
+) -> tuple[list[PinnedObject], PlanResume]:
+    """Small objects, which one range covers, by what the listing says of them; larger ones by HEAD."""
+    prefix = request.prefixes[resume.prefixes_done]
+    listing = objects.list_page(prefix.bucket, prefix.prefix, resume.after)
+    wanted = [
+        ref
+        for ref, _ in listing.objects
+        if ref.key.endswith(prefix.suffix) and not (ref.key.endswith("/") and not ref.size_bytes)
+    ]
+    pinned: list[PinnedObject] = [
+        PinnedObject(
+            first_index + position,
+            ref.bucket,
+            ref.key,
+            ref.etag or "",
+            ref.size_bytes or 0,
+            crc_name=listing.crc_names.get(ref.key, "CRC64NVME"),
+            crc_later=True,
+        )
+        for position, ref in enumerate(wanted)
+    ]
+    large = [p for p in pinned if p.size_bytes > small_bytes]
+    with ThreadPoolExecutor(_PIN_THREADS) as pool:
+        looked_up = pool.map(lambda p: objects.pin(ObjectRef(p.bucket, p.key, etag=p.etag), p.index), large)
+        by_index = {p.index: p for p in looked_up}
+    pinned = [by_index.get(p.index, p) for p in pinned]
+    if listing.after is None:
+        return pinned, PlanResume(resume.objects_done, resume.prefixes_done + 1)
+    return pinned, PlanResume(resume.objects_done, resume.prefixes_done, listing.after)
+
+
+def _pin_all(refs: list[ObjectRef], first_index: int, objects: Objects) -> list[PinnedObject]:
+    if len(refs) == 1:
+        return [objects.pin(refs[0], first_index)]
+    with ThreadPoolExecutor(_PIN_THREADS) as pool:
+        return list(pool.map(objects.pin, refs, range(first_index, first_index + len(refs))))
+
+
+def _settle(
+    context: Context, last_page: PlanPage, gateways: Gateways, defaults: Defaults, code: CodeIdentity
+) -> messages.JobRow:
+    """Everything that is decided once: schema, sizes, code. Put once; a repeat takes the first one's."""
+    store = gateways.store
+    request = pages.request(store, context.job_id)
+    objects = last_page.objects_before + len(last_page.objects)
+    if objects == 0:
+        where = ", ".join(f"s3://{p.bucket}/{p.prefix}" for p in request.prefixes)
+        raise BadRequest(f"no object lies under {where}; there is nothing to run {request.pipeline_name} over")
+    if store.get(keys.plan(context.job_id)) is None:
+        pipeline = pages.pipeline(request.pipeline_text, request.pipeline_file)
+        first_page = pages.plan_page(store, context.job_id, 0)
+        settled = settle_schema(pipeline, first_page.objects, gateways.objects)
+        # Imported here: a repeat of Plan, and every generation after the first, needs no engine.
+        from rangemill.engines import check_pipeline  # noqa: PLC0415
+
+        warnings = check_pipeline(pipeline, settled)
+        budget = request.history_budget_events or defaults.history_budget_events
+        plan = Plan(
+            request.job_id,
+            request.pipeline_name,
+            request.pipeline_text,
+            request.pipeline_file,
+            settled,
+            code,
+            range_bytes=_range_bytes(request, defaults),
+            concurrency=request.concurrency or pipeline.limits.concurrency or defaults.concurrency,
+            history_budget_events=budget,
+            objects=objects,
+            bytes=last_page.bytes_before + sum(o.size_bytes for o in last_page.objects),
+            pages=context.plan_page + 1,
+            warnings=warnings,
+        )
+        store.put_once(keys.plan(context.job_id), messages.encode(plan))
+    plan = pages.plan(store, context.job_id)
+    pointer = keys.checkpoint(context.job_id, 0, "plan")
+    store.put_once(pointer, messages.encode(Checkpoint(context.job_id, 0, Cursor())))
+    return gateways.jobs.planned(context.job_id, context.generation, pointer, plan.objects, plan.bytes)
+
+
+def _range_bytes(request: JobRequest, defaults: Defaults) -> int:
+    limits = pages.pipeline(request.pipeline_text, request.pipeline_file).limits
+    return request.range_bytes or (int(limits.range_bytes) if limits.range_bytes is not None else defaults.range_bytes)
+
+
+def settle_schema(pipeline: Pipeline, objects: list[PinnedObject], reader: Objects) -> Settled:
+    """Names and types of the job's records, from samples of a few objects. Raises `BadRecord`."""
+    present = [o for o in objects if o.size_bytes > 0]
+    chosen = present[:1] + present[len(present) // 2 :][:1] + present[-1:] if len(present) > 1 else present
+    samples = [sample for pin in list(dict.fromkeys(chosen))[:_SAMPLED_OBJECTS] for sample in _samples(pin, reader)]
+    for sample in samples:
+        if sample.offset == 0:
+            _refuse_foreign(sample, pipeline.format.type)
+    module = formats.load(pipeline.format.type)
+    return module.settle(samples, pipeline.format.options, pipeline.is_sql)
+
+
+def _samples(pin: PinnedObject, reader: Objects) -> Iterator[Sample]:
+    """Head, and of large objects middle and tail."""
+    starts = [0]
+    if pin.size_bytes > 3 * SAMPLE_BYTES:
+        starts += [pin.size_bytes // 2, pin.size_bytes - SAMPLE_BYTES]
+    for start in starts:
+        end = min(start + SAMPLE_BYTES, pin.size_bytes)
+        yield Sample(pin.uri, read_span(reader, pin, start, end), start, pin.size_bytes)
+
+
+def read_span(reader: Objects, pin: PinnedObject, start: int, end: int) -> bytes:
+    """The stored bytes `[start, end)` of an object, in one piece; only for small spans."""
+    pieces: list[bytes] = []
+    missing = end - start
+    for piece in reader.read(pin, start, end):
+        pieces.append(bytes(piece[:missing]))
+        missing -= len(pieces[-1])
+        if missing == 0:
+            break
+    return b"".join(pieces)
+
+
+def _refuse_foreign(sample: Sample, type_name: str) -> None:
+    for magic, name in _FOREIGN_MAGIC.items():
+        if sample.data.startswith(magic):
+            raise BadRecord(
+                f"{sample.object_uri} is {name} by its first bytes, but the pipeline reads it as {type_name}; "
+                f"{name} is not supported in this version: store it uncompressed as text, JSONL or CSV",
+                object_uri=sample.object_uri,
+                offset=0,
+            )

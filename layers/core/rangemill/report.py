@@ -1,0 +1,114 @@
+"""The job's report: all that the row, the history and the ledger know, over all generations, in one document.
+
+`docs/report.md` documents its fields.
+"""
+
+from collections.abc import Iterator
+from datetime import datetime
+from itertools import islice
+from typing import Any
+
+import msgspec
+
+from rangemill import pages
+from rangemill.gateways import Gateways, Jobs
+from rangemill.limits import REPORT_MAX_OBJECTS
+from rangemill.messages import Checkpoint, ClosedObject, JobRow, Plan, Totals, WaveRow
+
+
+def seconds_between(start: str | None, end: str | None) -> float:
+    """Seconds between two moments of the job row; 0 where one is missing."""
+    if start is None or end is None:
+        return 0.0
+    return round((datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds(), 3)
+
+
+def proof(checkpoint: Checkpoint) -> dict[str, Any]:
+    """The proof of a complete checkpoint. `matched` is null when S3 kept no checksum of some object."""
+    names = checkpoint.crc_names
+    return {
+        "complete": True,
+        "level": "bytes",
+        "checksum": "+".join(names) if names else "CRC64NVME",
+        "matched": True if checkpoint.totals.unmatched_objects == 0 else None,
+    }
+
+
+def outline(row: JobRow, totals: Totals, ended: str | None) -> dict[str, Any]:
+    """What `--json` shows of any job, ended or not."""
+    return {
+        "job_id": row.job_id,
+        "pipeline": row.pipeline,
+        "status": row.status,
+        "objects": row.objects,
+        "ranges": totals.ranges,
+        "slots": totals.slots,
+        "waves": totals.waves,
+        "generations": row.generation + 1,
+        "records": totals.records,
+        "rejects": totals.rejects,
+        "bytes": totals.bytes,
+        "seconds": seconds_between(row.started, ended),
+        "cost_usd": round(row.cost_usd, 6),
+        "proof": {"complete": False, "level": "bytes", "checksum": None, "matched": None},
+        "output": [],
+        "report": None,
+        "error": row.error,
+    }
+
+
+def summary(
+    row: JobRow, plan: Plan, checkpoint: Checkpoint, jobs: Jobs, ended: str, output: list[str]
+) -> dict[str, Any]:
+    """What `--json` shows of a job that succeeded."""
+    generations = sum(1 for _ in jobs.generations(row.job_id))
+    return {
+        **outline(row, checkpoint.totals, ended),
+        "status": "SUCCEEDED",
+        "objects": plan.objects,
+        "generations": max(generations, 1),
+        "proof": proof(checkpoint),
+        "output": output,
+        "error": None,
+    }
+
+
+def full(
+    summary_: dict[str, Any], row: JobRow, plan: Plan, checkpoint: Checkpoint, gateways: Gateways
+) -> dict[str, Any]:
+    """`report.json`."""
+    waves = list(gateways.jobs.waves(row.job_id))
+    objects = [msgspec.to_builtins(o) for o in islice(_closed_objects(waves, gateways), REPORT_MAX_OBJECTS)]
+    for entry in objects:
+        entry["crc"] = f"{entry['crc']:x}"
+    return {
+        "v": 1,
+        **summary_,
+        "created": row.created,
+        "started": row.started,
+        "origin": row.origin,
+        "pipeline_document": plan.pipeline_text,
+        "code": msgspec.to_builtins(plan.code),
+        "settled": msgspec.to_builtins(plan.settled),
+        "warnings": plan.warnings,
+        "range_bytes": plan.range_bytes,
+        "concurrency": plan.concurrency,
+        "history_budget_events": plan.history_budget_events,
+        "totals": msgspec.to_builtins(checkpoint.totals),
+        "promises": {
+            "exact": "integers, decimals, min/max, counts and text are the same whatever fails, splits or repeats",
+            "floating_sums_relative": 1e-9,
+        },
+        "generation_history": [msgspec.to_builtins(g) for g in gateways.jobs.generations(row.job_id)],
+        "wave_history": [{k: v for k, v in msgspec.to_builtins(w).items() if not k.endswith("_key")} for w in waves],
+        "proved_objects": objects,
+        "proved_objects_omitted": max(0, plan.objects - len(objects)),
+        "ledger": [gateways.store.uri(w.closed_key) for w in waves if w.closed_key is not None],
+    }
+
+
+def _closed_objects(waves: list[WaveRow], gateways: Gateways) -> Iterator[ClosedObject]:
+    for wave in waves:
+        if wave.closed_key is not None:
+            body = pages.required(gateways.store, wave.closed_key)
+            yield from msgspec.json.decode(body, type=list[ClosedObject])

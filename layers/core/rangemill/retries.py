@@ -1,0 +1,96 @@
+"""Tiles that come back: remainders, transient failures, and slots whose worker died. Halving happens here, nowhere else."""
+
+from typing import Final
+
+from rangemill import errors
+from rangemill.errors import RangemillError, WorkerDied, WorkerFailed
+from rangemill.limits import DEATHS_MAX, DEATHS_MAX_FRACTION, TRANSIENT_MAX_TRIES
+from rangemill.messages import PinnedObject, RetrySlot, Run, Slot, Totals, Verdict
+
+_DIED_WITHOUT_A_WORD: Final = Verdict(Error="Lambda.Unknown", Cause="the worker left neither outcome nor verdict")
+
+
+def remainder(slot: Slot, remaining: list[Run]) -> RetrySlot:
+    """What a worker handed back in good order: a slot like any new one."""
+    return _subset(slot.objects, remaining)
+
+
+def judge(slot: Slot, before: RetrySlot | None, verdict: Verdict | None) -> list[RetrySlot]:
+    """What becomes of a slot without an outcome: itself again, or its halves.
+
+    Raises the verdict's own error when repeating cannot help, `WorkerDied` when there is nothing left to halve,
+    `WorkerFailed` when a transient failure does not pass.
+    """
+    verdict = verdict or _DIED_WITHOUT_A_WORD
+    deaths, tries = (before.deaths, before.tries) if before else (0, 0)
+    if verdict.error is not None:
+        if not verdict.error.get("retryable"):
+            raise errors.rebuild(verdict.error)
+        return [_again(slot, deaths, tries + 1, verdict)]
+    name = verdict.Error or "Lambda.Unknown"
+    if errors.is_transient(name):
+        return [_again(slot, deaths, tries + 1, verdict)]
+    if not errors.is_died(name):
+        raise WorkerFailed(f"a worker ended with {name}: {_first_line(verdict.Cause)}", object_uri=_where(slot))
+    if deaths == 0:
+        return [RetrySlot(slot.objects, slot.runs, 1, tries)]
+    halves = _halve(slot)
+    if halves is None:
+        raise WorkerDied(
+            f"workers died {deaths + 1} times ({name}) on the single byte at {slot.runs[0].start}: "
+            "the record that begins there needs more memory or time than a worker has",
+            object_uri=_where(slot),
+            offset=slot.runs[0].start,
+        )
+    return [RetrySlot(half.objects, half.runs, 1, tries) for half in halves]
+
+
+def require_few_deaths(totals: Totals, verdicts: list[Verdict]) -> None:
+    """Raise `WorkerDied` when workers die everywhere, not on a poisoned record."""
+    bound = max(DEATHS_MAX, int(totals.slots * DEATHS_MAX_FRACTION))
+    if totals.deaths > bound:
+        last = verdicts[-1] if verdicts else _DIED_WITHOUT_A_WORD
+        raise WorkerDied(
+            f"{totals.deaths} workers died, more than the {bound} that a job may lose; "
+            f"the last one with {last.Error}: {_first_line(last.Cause)}. Give the Apply function more memory, or shorten its records"
+        )
+
+
+def _again(slot: Slot, deaths: int, tries: int, verdict: Verdict) -> RetrySlot:
+    if tries > TRANSIENT_MAX_TRIES:
+        said: RangemillError | str = (
+            errors.rebuild(verdict.error) if verdict.error else f"{verdict.Error}: {_first_line(verdict.Cause)}"
+        )
+        raise WorkerFailed(f"a slot failed in {tries} waves, the last time with {said}", object_uri=_where(slot))
+    return RetrySlot(slot.objects, slot.runs, deaths, tries)
+
+
+def _halve(slot: Slot) -> tuple[RetrySlot, RetrySlot] | None:
+    """Two halves with the same runs: by runs, then by ranges, then by bytes."""
+    runs = slot.runs
+    if len(runs) > 1:
+        middle = len(runs) // 2
+        return _subset(slot.objects, runs[:middle]), _subset(slot.objects, runs[middle:])
+    run = runs[0]
+    if run.end - run.start <= 1:
+        return None
+    cut = run.start + (run.end - run.start) // 2
+    boundary = cut // run.range_bytes * run.range_bytes
+    if boundary > run.start:
+        cut = boundary  # whole ranges while there are several
+    left = Run(run.object_index, run.start, cut, run.range_bytes)
+    right = Run(run.object_index, cut, run.end, run.range_bytes)
+    return _subset(slot.objects, [left]), _subset(slot.objects, [right])
+
+
+def _subset(objects: list[PinnedObject], runs: list[Run]) -> RetrySlot:
+    wanted = {run.object_index for run in runs}
+    return RetrySlot([pin for pin in objects if pin.index in wanted], runs)
+
+
+def _where(slot: Slot) -> str | None:
+    return slot.objects[0].uri if slot.objects else None
+
+
+def _first_line(cause: str | None) -> str:
+    return (cause or "no cause was given").strip().splitlines()[0][:500]
