@@ -1,0 +1,32 @@
+# Everything sets itself up: some Python 3 with venv or pip, and make, are all that is needed.
+SHELL := /bin/sh
+RUN := .venv/bin/
+
+.PHONY: demo test check unit integration e2e bootstrap clean help
+
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z].*:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+bootstrap: ## Install the locked environments (the other targets do it by themselves)
+	@scripts/bootstrap
+
+demo: bootstrap ## Bring the local cloud up, deploy, upload real input, show the proven results
+	@$(RUN)python scripts/demo.py
+
+test: check unit integration e2e ## Every check and every suite
+
+check: bootstrap ## Format, lint, types, import rules, template, contract, generated files
+	@scripts/check
+
+unit: bootstrap ## Pure tests; sockets are blocked
+	@$(RUN)pytest tests/unit -q
+
+integration: bootstrap ## Gateways against moto
+	@$(RUN)pytest tests/integration -q
+
+e2e: bootstrap ## The template on the local cloud
+	@$(RUN)pytest tests/e2e -q
+
+clean: ## Stop the local cloud and remove what was built (environments stay)
+	-@$(RUN)rangemill local down
+	@rm -rf .aws-sam .rangemill
