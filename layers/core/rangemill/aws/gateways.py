@@ -30,16 +30,25 @@ def now() -> datetime:
 
 
 def make(
-    session: boto3.Session, *, work_bucket: str, job_table: str, state_machine_arn: str = "", topic_arn: str = ""
+    session: boto3.Session,
+    *,
+    work_bucket: str,
+    job_table: str,
+    state_machine_arn: str = "",
+    topic_arn: str = "",
+    endpoint_url: str | None = None,
 ) -> Gateways:
-    """Gateways with clients of a session; clients that are never used are made lazily by `_Lazy`."""
-    s3 = session.client("s3", config=_S3)
+    """Gateways with clients of a session; clients that are rarely used are made at their first use.
+
+    `endpoint_url` stands for all services; None leaves it to the environment (`AWS_ENDPOINT_URL`) and then to AWS.
+    """
+    s3 = session.client("s3", config=_S3, endpoint_url=endpoint_url)
     return Gateways(
-        jobs=DynamoJobs(session.client("dynamodb", config=_OTHERS), job_table),
+        jobs=DynamoJobs(session.client("dynamodb", config=_OTHERS, endpoint_url=endpoint_url), job_table),
         store=S3Store(s3, work_bucket),
         objects=S3Objects(s3),
-        executions=SfnExecutions(_Lazy(session, "stepfunctions"), state_machine_arn),  # type: ignore[arg-type]  # stands for the client
-        notices=SnsNotices(_Lazy(session, "sns"), topic_arn),  # type: ignore[arg-type]  # stands for the client
+        executions=SfnExecutions(_Lazy(session, "stepfunctions", endpoint_url), state_machine_arn),  # type: ignore[arg-type]  # stands for the client
+        notices=SnsNotices(_Lazy(session, "sns", endpoint_url), topic_arn),  # type: ignore[arg-type]  # stands for the client
         clock=now,
     )
 
@@ -47,12 +56,15 @@ def make(
 class _Lazy:
     """A client made at its first use: most invocations need neither Step Functions nor SNS."""
 
-    def __init__(self, session: boto3.Session, service: str) -> None:
+    def __init__(self, session: boto3.Session, service: str, endpoint_url: str | None) -> None:
         self._session = session
         self._service = service
+        self._endpoint_url = endpoint_url
         self._client: Any = None
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever the client has
         if self._client is None:
-            self._client = self._session.client(self._service, config=_OTHERS)  # type: ignore[call-overload]  # any service
+            self._client = self._session.client(  # type: ignore[call-overload]  # any service
+                self._service, config=_OTHERS, endpoint_url=self._endpoint_url
+            )
         return getattr(self._client, name)
