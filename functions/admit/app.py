@@ -1,5 +1,33 @@
-"""Being written."""
+"""Admit: starts waiting jobs when there is room; closes batches that are full or due."""
+
+import os
+from functools import cache
+from typing import Any
+
+import boto3
+from rangemill import admission, catalog
+from rangemill.aws import gateways
+from rangemill.gateways import Gateways
+from rangemill.observability import LambdaContext, observed
+from rangemill.settings import AdmitSettings
 
 
-def handler(event: object, context: object) -> object:
-    return event
+@cache
+def wired() -> tuple[Gateways, int]:
+    """Clients and settings, made once per cold start."""
+    settings = AdmitSettings.from_environment(os.environ)
+    world = gateways.make(
+        boto3.Session(),
+        work_bucket=settings.work_bucket,
+        job_table=settings.job_table,
+        state_machine_arn=settings.state_machine_arn,
+    )
+    return world, settings.max_running_jobs
+
+
+@observed
+def handler(_event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
+    """The schedule's tick → how many jobs were started, batches closed, and how many jobs wait."""
+    world, max_running_jobs = wired()
+    done = admission.admit(catalog.deployed(), world, max_running_jobs)
+    return {"started": len(done.started), "closed_batches": len(done.closed_batches), "waiting": done.waiting}

@@ -1,5 +1,38 @@
-"""Being written."""
+"""Finish: proves completeness, publishes the output, marks the job and tells people."""
+
+import os
+from functools import cache, partial
+from typing import Any
+
+import boto3
+from rangemill import code, finish
+from rangemill.aws import gateways
+from rangemill.edge import document, parse
+from rangemill.gateways import Gateways
+from rangemill.messages import StateMessage
+from rangemill.observability import LambdaContext, measure, observed, pipeline_of
+from rangemill.settings import FinishSettings
+from rangemill.states import guarded
 
 
-def handler(event: object, context: object) -> object:
-    return event
+@cache
+def wired() -> Gateways:
+    """Clients and settings, made once per cold start."""
+    settings = FinishSettings.from_environment(os.environ)
+    return gateways.make(
+        boto3.Session(),
+        work_bucket=settings.work_bucket,
+        job_table=settings.job_table,
+        topic_arn=settings.topic_arn,
+    )
+
+
+@observed
+def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
+    """`StateMessage` → `Context` with `next`: DONE."""
+    message = parse(event, StateMessage)
+    world = wired()
+    step = partial(finish.run, message, world, code.identity())
+    answer = document(guarded(step, message.context, world))
+    measure(pipeline_of(message.context.job_id), JobsSucceeded=1)
+    return answer

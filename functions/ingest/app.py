@@ -1,5 +1,52 @@
-"""Being written."""
+"""Ingest: S3 events from the intake queue to members of open batches, or to jobs, which start if there is room."""
+
+import os
+from functools import cache
+from typing import Any
+
+import boto3
+from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
+from aws_lambda_powertools.utilities.data_classes import S3EventBridgeNotificationEvent
+from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
+from rangemill import admission, catalog
+from rangemill.aws import gateways
+from rangemill.gateways import Gateways
+from rangemill.messages import ObjectRef
+from rangemill.observability import LambdaContext, logger, measure, observed
+from rangemill.settings import IngestSettings
 
 
-def handler(event: object, context: object) -> object:
-    return event
+@cache
+def wired() -> tuple[Gateways, IngestSettings]:
+    """Clients and settings, made once per cold start."""
+    settings = IngestSettings.from_environment(os.environ)
+    world = gateways.make(
+        boto3.Session(),
+        work_bucket=settings.work_bucket,
+        job_table=settings.job_table,
+        state_machine_arn=settings.state_machine_arn,
+    )
+    return world, settings
+
+
+@observed
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """SQS batch → the messages that go back to the queue; all of them is no different from some."""
+    processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
+    answer = process_partial_response(event, _take, processor, context)
+    world, settings = wired()
+    admission.admit(catalog.deployed(), world, settings.max_running_jobs)
+    return dict(answer)
+
+
+def _take(record: SQSRecord) -> None:
+    found = S3EventBridgeNotificationEvent(record.json_body).detail
+    # Raw: EventBridge gives the plain key, and Powertools' `.key` would turn a `+` of its name into a space.
+    key = found.object["key"]
+    ref = ObjectRef(found.bucket.name, key, found.object.get("version-id"), found.object.etag, found.object.size)
+    world, settings = wired()
+    verdicts = admission.ingest(ref, catalog.deployed(), world, settings.input_buckets)
+    logger.info("ingested", extra={"bucket": ref.bucket, "key": ref.key, "verdicts": verdicts})
+    for pipeline, verdict in verdicts.items():
+        if verdict in ("created", "member"):
+            measure(pipeline, ObjectsTaken=1)

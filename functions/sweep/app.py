@@ -1,5 +1,37 @@
-"""Being written."""
+"""Sweep: objects that no event announced become jobs, and what there is room for starts."""
+
+import os
+from functools import cache
+from typing import Any
+
+import boto3
+from rangemill import admission, catalog
+from rangemill.aws import gateways
+from rangemill.gateways import Gateways
+from rangemill.observability import LambdaContext, measure, observed
+from rangemill.settings import SweepSettings
 
 
-def handler(event: object, context: object) -> object:
-    return event
+@cache
+def wired() -> tuple[Gateways, SweepSettings]:
+    """Clients and settings, made once per cold start."""
+    settings = SweepSettings.from_environment(os.environ)
+    world = gateways.make(
+        boto3.Session(),
+        work_bucket=settings.work_bucket,
+        job_table=settings.job_table,
+        state_machine_arn=settings.state_machine_arn,
+    )
+    return world, settings
+
+
+@observed
+def handler(_event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
+    """The schedule's tick → how many objects were taken, by pipeline."""
+    world, settings = wired()
+    bounds = admission.SweepBounds(settings.sweep_lookback_seconds, settings.sweep_max_starts)
+    taken = admission.sweep(catalog.deployed(), world, list(settings.input_buckets), bounds)
+    for pipeline, objects in taken.items():
+        measure(pipeline, ObjectsTaken=objects)
+    admission.admit(catalog.deployed(), world, settings.max_running_jobs)
+    return {"taken": taken}

@@ -190,6 +190,17 @@ TRANSIENT_SPELLINGS: Final = frozenset(
         "Lambda.SdkClientException",
         "Lambda.TooManyRequestsException",
         "Lambda.ClientExecutionTimeoutException",
+        "S3.S3Exception",  # a child that writes a verdict
+        "S3.SdkClientException",
+        "StepFunctions.AWSStepFunctionsException",  # ExecuteNew
+        "StepFunctions.ExecutionLimitExceededException",
+        "StepFunctions.SdkClientException",
+    }
+)
+EXECUTION_EXISTS_SPELLINGS: Final = frozenset(
+    {
+        "StepFunctions.ExecutionAlreadyExistsException",  # the integration `states:startExecution`
+        "Sfn.ExecutionAlreadyExistsException",  # the integration `aws-sdk:sfn`, and the local cloud's spelling of both
     }
 )
 

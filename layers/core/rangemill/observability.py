@@ -1,10 +1,11 @@
 """The one Logger, Tracer and Metrics, and what every handler is wrapped in.
 
-Logs carry job and generation, never record bytes. Metrics have the pipeline as their only dimension, so that their number
-grows with the pipelines and not with the jobs.
+Logs carry job and generation, never record bytes. Metrics have the pipeline as their only dimension, so that their
+number grows with the pipelines and not with the jobs.
 """
 
 from collections.abc import Callable
+from functools import wraps
 from typing import Any, Final
 
 from aws_lambda_powertools import Logger, Metrics, Tracer
@@ -12,6 +13,8 @@ from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from rangemill.limits import JOB_TOKEN_CHARS
+
+__all__ = ["LambdaContext", "logger", "measure", "metrics", "observed", "pipeline_of", "tracer"]
 
 SERVICE: Final = "rangemill"
 NAMESPACE: Final = "Rangemill"
@@ -29,7 +32,16 @@ _UNITS: Final = {"Bytes": MetricUnit.Bytes, "Milliseconds": MetricUnit.Milliseco
 
 def observed(handler: Handler) -> Handler:
     """Logs with the Lambda context and nothing left from the invocation before; one trace segment, without payloads."""
-    traced = tracer.capture_lambda_handler(handler, capture_response=False)
+
+    @wraps(handler)
+    def with_keys(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+        carried = event.get("context", event)
+        logger.append_keys(**{name: carried[name] for name in ("job_id", "generation", "wave") if name in carried})
+        answer = handler(event, context)
+        logger.info("done", extra={"answer": answer})
+        return answer
+
+    traced = tracer.capture_lambda_handler(with_keys, capture_response=False)
     logged: Handler = logger.inject_lambda_context(traced, clear_state=True)
     return logged
 
@@ -40,7 +52,7 @@ def pipeline_of(job_id: str) -> str:
 
 
 def measure(pipeline: str, **values: float) -> None:
-    """Publish metrics of a pipeline at once; a name that ends in `Bytes` or `Milliseconds` has that unit, others count."""
+    """Publish metrics of a pipeline; a name that ends in `Bytes` or `Milliseconds` has that unit, others count."""
     metrics.add_dimension("pipeline", pipeline)
     for name, value in values.items():
         unit = next((unit for ending, unit in _UNITS.items() if name.endswith(ending)), MetricUnit.Count)

@@ -23,7 +23,7 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Self:
-        """The settings; a field `range_bytes` is the variable `RANGE_BYTES`. Raises `BadSettings` naming all problems."""
+        """The settings; a field `range_bytes` is the variable `RANGE_BYTES`. Raises `BadSettings`."""
         values: dict[str, Any] = {}
         problems: list[str] = []
         for field in fields(cls):
