@@ -101,16 +101,17 @@ class ProcessExecutor(RuntimeExecutor):
         body = report.payload if report and error is None else json.dumps(error or {}).encode()
         if report is not None and report.kind in ("error", "init_error"):
             body = report.payload
-        return InvocationResult(
-            request_id, body, is_error=report is None or report.kind != "response", logs=log.text()
-        )
+        return InvocationResult(request_id, body, is_error=report is None or report.kind != "response", logs=log.text())
 
     def _error_of(self, report: Report | None, request_id: str, worker: Worker) -> dict[str, str] | None:
         """Return AWS's document for a failure that the function did not report itself."""
         match report:
             case None:
                 seconds = self.function_version.config.timeout
-                kind, text = "Sandbox.Timedout", f"RequestId: {request_id} Error: Task timed out after {seconds:.2f} seconds"
+                kind, text = (
+                    "Sandbox.Timedout",
+                    f"RequestId: {request_id} Error: Task timed out after {seconds:.2f} seconds",
+                )
             case Report(kind="exited" | "out_of_memory"):
                 reason = worker.exit_reason or "exit status 1"
                 kind, text = "Runtime.ExitError", f"RequestId: {request_id} Error: Runtime exited with error: {reason}"

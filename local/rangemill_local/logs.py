@@ -1,6 +1,6 @@
 """What Lambda writes around a function's own output: START, END and REPORT, as text or as JSON."""
 
-import datetime
+import datetime as dt
 import json
 import math
 
@@ -10,9 +10,7 @@ from localstack.services.lambda_.invocation.lambda_models import VersionFunction
 class InvocationLog:
     """The log of one invocation, in order."""
 
-    def __init__(
-        self, request_id: str, version: str, memory_mib: int, settings: VersionFunctionConfiguration
-    ) -> None:
+    def __init__(self, request_id: str, version: str, memory_mib: int, settings: VersionFunctionConfiguration) -> None:
         self.request_id = request_id
         self.version = version
         self.memory_mib = memory_mib
@@ -73,4 +71,4 @@ class InvocationLog:
 
 
 def _now() -> str:
-    return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+    return dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"

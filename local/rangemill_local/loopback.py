@@ -17,9 +17,7 @@ from twisted.internet import endpoints, reactor, ssl
 class LoopbackServer(TwistedRuntimeServer):
     """The same server, with the interface said."""
 
-    def register(
-        self, gateway: Gateway, listen: list[HostAndPort], ssl_creds: tuple[str, str] | None = None
-    ) -> None:
+    def register(self, gateway: Gateway, listen: list[HostAndPort], ssl_creds: tuple[str, str] | None = None) -> None:
         """Listen on every address in `listen`; refuse one that is not loopback."""
         factory = TwistedGateway(gateway)
         if ssl_creds:

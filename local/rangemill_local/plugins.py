@@ -64,7 +64,10 @@ class OfflineCatalogPlugin(CatalogPlugin):
         return
 
     def get_cloudformation_resource_status(
-        self, resource_name: str, service_name: str, is_pro_resource: bool = False  # noqa: ARG002
+        self,
+        resource_name: str,
+        service_name: str,  # noqa: ARG002
+        is_pro_resource: bool = False,  # noqa: ARG002
     ) -> CloudFormationResourcesSupportAtRuntime:
         """Return AVAILABLE for a type that has a provider here; the others fail the deploy."""
         if resource_name in self._get_cfn_resources_available_at_runtime():

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Final
 
 LOCALSTACK_VERSION: Final = "2026.3.0"  # patches touch private names: they hold for this version only
-UNZIPPED_MAX_BYTES: Final = 262_144_000  # a function and its layers, https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+UNZIPPED_MAX_BYTES: Final = (
+    262_144_000  # a function and its layers, https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+)
 RESPONSE_MAX_BYTES: Final = 6 * 1024 * 1024 + 100  # what the Runtime API itself accepts
 INIT_MAX_SECONDS: Final = 10.0  # AWS stops a longer init and runs it again inside the first invocation
 

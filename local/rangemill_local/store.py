@@ -1,7 +1,7 @@
 """Code and layers on disk, by content: unzipped once, merged once, shared by every worker.
 
-    code/<sha256>/            an archive, unzipped
-    opt/<hash of the list>/   the layers of a function, merged in their order as Lambda merges them into /opt
+code/<sha256>/            an archive, unzipped
+opt/<hash of the list>/   the layers of a function, merged in their order as Lambda merges them into /opt
 """
 
 import base64
@@ -23,7 +23,7 @@ from rangemill_local.settings import UNZIPPED_MAX_BYTES, settings
 _locks: defaultdict[Path, threading.Lock] = defaultdict(threading.Lock)
 
 
-class TooLarge(Exception):
+class TooLargeError(Exception):
     """A function with its layers is larger than AWS would take."""
 
 
@@ -54,10 +54,10 @@ def opt_folder(layers: Sequence[ArchiveCode]) -> Path:
 
 
 def check_size(folders: Sequence[Path]) -> None:
-    """Raise TooLarge where AWS would refuse the function."""
+    """Raise TooLargeError where AWS would refuse the function."""
     size_bytes = sum(map(_size_bytes, folders))
     if size_bytes > UNZIPPED_MAX_BYTES:
-        raise TooLarge(f"Code and layers take {size_bytes} bytes unzipped; AWS takes {UNZIPPED_MAX_BYTES}")
+        raise TooLargeError(f"Code and layers take {size_bytes} bytes unzipped; AWS takes {UNZIPPED_MAX_BYTES}")
 
 
 @cache

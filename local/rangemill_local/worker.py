@@ -155,4 +155,4 @@ def _needed_under_tmp(spec: WorkerSpec) -> list[str]:
     python = settings().runtime_python
     prefixes = [python.parent.parent, python.resolve().parent.parent, _WORKER_MAIN.parent]
     needed = {str(path) for path in (spec.code, spec.opt, settings().state / "pycache", *prefixes) if path}
-    return sorted(path for path in needed if path.startswith("/tmp/"))  # noqa: S108 - Lambda's own
+    return sorted(path for path in needed if path.startswith("/tmp/"))

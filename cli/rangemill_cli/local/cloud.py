@@ -1,7 +1,7 @@
 """The local cloud as the rest of the project sees it: an endpoint, and clients that can reach nothing else.
 
-    cloud = LocalCloud.at(local_paths())
-    cloud.client("s3").list_buckets()
+cloud = LocalCloud.at(local_paths())
+cloud.client("s3").list_buckets()
 """
 
 import json
@@ -77,24 +77,31 @@ class LocalCloud:
         """Return the variables that point an AWS tool at this cloud and at nothing else."""
         return {"AWS_ENDPOINT_URL": self.endpoint_url, **CREDENTIALS}
 
-    def client(self, service: str) -> Any:  # noqa: ANN401 - boto3 makes its clients' classes at run time
+    def client(self, service: str) -> Any:
         """Return a boto3 client; it takes no profile, variable or endpoint from the environment."""
         return _client(self.endpoint_url, service)
 
 
 @cache
-def _client(endpoint_url: str, service: str) -> Any:  # noqa: ANN401
+def _client(endpoint_url: str, service: str) -> Any:
     import boto3  # noqa: PLC0415 - 200 ms, and `status` without a cloud does not need it
+    import botocore.session  # noqa: PLC0415
     from botocore.config import Config  # noqa: PLC0415
 
-    session = boto3.session.Session(
-        aws_access_key_id="test", aws_secret_access_key="test", region_name=REGION  # noqa: S106 - LocalStack's
+    # (name in a config file, environment variable, default, conversion): neither file nor variable is looked at, so
+    # that a profile of the user's can neither be used nor be missing.
+    nowhere: dict[str, Any] = dict.fromkeys(("config_file", "credentials_file"), (None, None, "/dev/null", None))
+    session: Any = boto3.session.Session(
+        aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
+        region_name=REGION,
+        botocore_session=botocore.session.Session(session_vars={"profile": (None, None, None, None), **nowhere}),
     )
     config = Config(
-        ignore_configured_endpoint_urls=True,
         retries={"mode": "standard", "max_attempts": 2},
         s3={"addressing_style": "path"},
         max_pool_connections=50,
+        proxies={},
     )
     return session.client(service, endpoint_url=endpoint_url, config=config)
 

@@ -1,14 +1,16 @@
 """`rangemill local …`: a cloud on this machine, without Docker and without an account."""
 
 import json
+import shlex
 import time
 
 import click
 
-from rangemill_cli.errors import EnvironmentProblem
-from rangemill_cli.local import sam, server, stacks
+from rangemill_cli.errors import UsageProblem
+from rangemill_cli.local import function_logs, sam, server, stacks
 from rangemill_cli.local.cloud import STACK, LocalCloud
 from rangemill_cli.local.paths import local_paths
+from rangemill_cli.local.state import CloudState, look
 
 endpoint_option = click.option(
     "--endpoint-url", metavar="URL", help="Another LocalStack than the one that `rangemill local up` starts."
@@ -22,23 +24,18 @@ def local() -> None:
 
 @local.command()
 def up() -> None:
-    """Start the local cloud, and wait until it is ready. Does nothing when it runs."""
-    began = time.monotonic()
-    was_running = LocalCloud.at(local_paths()) is not None
-    cloud = server.start(local_paths(), _say)
-    state = "runs" if was_running else f"is ready after {time.monotonic() - began:.1f} s"
-    _say(f"The local cloud {state}: {cloud.endpoint_url}")
+    """Start the local cloud and wait until it is ready. Does nothing when it runs."""
+    _up()
 
 
 @local.command()
 @endpoint_option
 @click.option("--force", is_flag=True, help="Build and deploy even when nothing changed.")
-def deploy(endpoint_url: str | None, force: bool) -> None:  # noqa: FBT001 - click's calling convention
-    """Build the template with SAM and deploy it; starts the local cloud when it does not run."""
-    paths = local_paths()
-    cloud = LocalCloud.require(endpoint_url) if endpoint_url else server.start(paths, _say)
+def deploy(endpoint_url: str | None, force: bool) -> None:
+    """Build the template with SAM and deploy it. Starts the local cloud when it does not run."""
+    cloud = LocalCloud.require(endpoint_url) if endpoint_url else _up()
     _say(f"Building and deploying the stack `{STACK}` …")
-    done = sam.deploy(cloud, paths, force=force)
+    done = sam.deploy(cloud, local_paths(), force=force)
     if not done.deployed:
         _say(f"Nothing changed: the stack `{STACK}` stands as it is ({done.seconds:.1f} s).")
         return
@@ -49,7 +46,87 @@ def deploy(endpoint_url: str | None, force: bool) -> None:  # noqa: FBT001 - cli
 @local.command()
 def down() -> None:
     """Stop the local cloud that `up` started, and nothing else. Everything in it is gone."""
-    _say("Stopped." if server.stop(local_paths()) else "The local cloud is not running.")
+    _say("The local cloud is stopped." if server.stop(local_paths()) else "The local cloud is not running.")
+
+
+@local.command()
+def reset() -> None:
+    """Begin again with an empty account: `down`, then `up`."""
+    server.stop(local_paths())
+    _up()
+
+
+@local.command()
+@endpoint_option
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+@click.pass_context
+def status(context: click.Context, endpoint_url: str | None, as_json: bool) -> None:
+    """Show whether the local cloud runs and what is deployed in it. Exit code 3 when it does not run."""
+    found = look(local_paths(), endpoint_url)
+    click.echo(json.dumps(found.document()) if as_json else _in_words(found))
+    if not found.running:
+        context.exit(3)
+
+
+@local.command()
+@click.argument("function", required=False)
+@endpoint_option
+@click.option("--follow", "-f", is_flag=True, help="Go on showing what is written, until interrupted.")
+@click.option("--since", default="1h", show_default=True, help="How far back: 30s, 10m, 2h or 1d.")
+def logs(function: str | None, endpoint_url: str | None, follow: bool, since: str) -> None:
+    """Show the logs of the stack's functions, or of FUNCTION (`apply`, `ApplyFunction` or its whole name)."""
+    cloud = LocalCloud.require(endpoint_url)
+    groups = function_logs.groups(cloud, STACK, function)
+    begin_ms = int((time.time() - _seconds(since)) * 1000)
+    for line in function_logs.lines(cloud, groups, begin_ms, follow=follow):
+        click.echo(line)
+
+
+@local.command()
+@endpoint_option
+def env(endpoint_url: str | None) -> None:
+    """Print what points aws, boto3 and rangemill here: `eval "$(rangemill local env)"`."""
+    cloud = LocalCloud.require(endpoint_url)
+    for name, value in {**cloud.environment(), "RANGEMILL_STACK": STACK}.items():
+        click.echo(f"export {name}={shlex.quote(value)}")
+    # A profile of the user's would win over the keys; a session token of theirs would go with them.
+    click.echo("unset AWS_PROFILE AWS_DEFAULT_PROFILE AWS_SESSION_TOKEN")
+
+
+def _up() -> LocalCloud:
+    began = time.monotonic()
+    paths = local_paths()
+    was_running = LocalCloud.at(paths) is not None
+    cloud = server.start(paths, _say)
+    state = "runs" if was_running else f"is ready after {time.monotonic() - began:.1f} s"
+    _say(f"The local cloud {state}: {cloud.endpoint_url}")
+    return cloud
+
+
+def _in_words(found: CloudState) -> str:
+    if not found.running:
+        return "The local cloud is not running. Start it with `rangemill local up`."
+    lines = [f"Endpoint   {found.endpoint_url}"]
+    if found.pid is not None:
+        lines.append(f"Process    {found.pid}, up for {_duration(found.uptime_seconds or 0)}, log {found.log}")
+    lines.append(f"Stack      {found.stack}: {found.stack_status or 'not deployed (rangemill local deploy)'}")
+    if found.stack_status in stacks.GOOD:
+        lines += [f"Function   {name}  {state}" for name, state in sorted(found.functions.items())]
+        lines += [f"Output     {key} = {value}" for key, value in sorted(found.outputs.items())]
+    return "\n".join(lines)
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def _seconds(text: str) -> float:
+    number, unit = text[:-1], text[-1:]
+    if unit not in "smhd" or not number.isdecimal():
+        raise UsageProblem(f"--since {text} is not a time.", "Say 30s, 10m, 2h or 1d.")
+    return int(number) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[unit]
 
 
 def _say(line: str) -> None:

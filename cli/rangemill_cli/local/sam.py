@@ -176,7 +176,7 @@ def _make_bucket(cloud: LocalCloud) -> None:
         s3.create_bucket(Bucket=ARTIFACTS_BUCKET)
 
 
-def _read(path: Path) -> Any:  # noqa: ANN401 - whatever was written
+def _read(path: Path) -> Any:
     try:
         return json.loads(path.read_text())
     except (FileNotFoundError, json.JSONDecodeError):

@@ -40,8 +40,11 @@ LOCALSTACK_SETTINGS: Final = {
 }
 
 
-def start(paths: LocalPaths, say: Callable[[str], None]) -> LocalCloud:
-    """Return the running cloud of this state folder, starting it when there is none; `say` takes progress lines."""
+def start(paths: LocalPaths, say: Callable[[str], None], *, port: int | None = None) -> LocalCloud:
+    """Return the running cloud of this state folder, starting it when there is none.
+
+    `say` takes progress lines; `port` 0 means any free one, None the person's choice, last time's or the default.
+    """
     _require_installed(paths)
     paths.state.mkdir(parents=True, exist_ok=True)
     with _locked(paths.state / "lock"):
@@ -51,7 +54,7 @@ def start(paths: LocalPaths, say: Callable[[str], None]) -> LocalCloud:
         if running is not None:
             say("The local cloud of this project runs but does not answer: starting it again.")
             stop(paths)
-        cloud, server = _launch(paths, _choose_port(paths))
+        cloud, server = _launch(paths, _choose_port(paths) if port is None else port or _any_free_port())
         say(f"Starting LocalStack at {cloud.endpoint_url} …")
         _wait_ready(paths, cloud, server)
         return cloud
@@ -81,7 +84,9 @@ def tail(log: Path, lines: int = LOG_TAIL_LINES) -> str:
 def _require_installed(paths: LocalPaths) -> None:
     for python in (paths.server_python, paths.runtime_python, paths.sam_bin / "sam"):
         if not python.exists():
-            raise EnvironmentProblem(f"The local cloud is not installed ({python} is missing).", "Run scripts/bootstrap.")
+            raise EnvironmentProblem(
+                f"The local cloud is not installed ({python} is missing).", "Run scripts/bootstrap."
+            )
 
 
 def _launch(paths: LocalPaths, port: int) -> tuple[LocalCloud, "subprocess.Popen[bytes]"]:
@@ -151,6 +156,10 @@ def _choose_port(paths: LocalPaths) -> int:
     for port in (*remembered, DEFAULT_PORT):
         if _is_free(port):
             return port
+    return _any_free_port()
+
+
+def _any_free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])

@@ -34,7 +34,7 @@ def dead_letters_of_targets() -> None:
             return
         try:
             original(self, event.copy(), trace_header)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever the target says, the event is not lost
             LOG.warning("Target %s of %s failed: %s", self.target_id, self.rule_arn, error)
             code = getattr(error, "response", {}).get("Error", {}).get("Code", type(error).__name__)
             attributes = {

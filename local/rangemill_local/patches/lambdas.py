@@ -5,11 +5,13 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 from localstack.aws.api.lambda_ import EventSourceMappingConfiguration, State, StateReasonCode
+from localstack.services.cloudformation.resource_provider import OperationStatus, ProgressEvent, ResourceRequest
 from localstack.services.lambda_.event_source_mapping.esm_worker import EsmWorker
 from localstack.services.lambda_.event_source_mapping.pollers.sqs_poller import SqsPoller
 from localstack.services.lambda_.invocation.lambda_models import VersionState
 from localstack.services.lambda_.invocation.logs import QUEUE_SHUTDOWN, LogHandler
 from localstack.services.lambda_.invocation.version_manager import LambdaVersionManager
+from localstack.services.lambda_.resource_providers.aws_lambda_function import LambdaFunctionProvider
 
 LOG = logging.getLogger(__name__)
 
@@ -43,7 +45,7 @@ def concurrent_batches() -> None:
     """A mapping of a standard queue runs several batches at once, at most ScalingConfig.MaximumConcurrency."""
     create, poll, handle, close = EsmWorker.__init__, SqsPoller.poll_events, SqsPoller.handle_messages, SqsPoller.close
 
-    def __init__(self: EsmWorker, esm_config: EventSourceMappingConfiguration, poller: object, *rest, **named) -> None:
+    def init(self: EsmWorker, esm_config: EventSourceMappingConfiguration, poller: object, *rest, **named) -> None:
         create(self, esm_config, poller, *rest, **named)
         if isinstance(poller, SqsPoller):
             batches = (esm_config.get("ScalingConfig") or {}).get("MaximumConcurrency") or SQS_DEFAULT_BATCHES
@@ -75,10 +77,30 @@ def concurrent_batches() -> None:
         self.rangemill_pool.shutdown(wait=False)
         close(self)
 
-    EsmWorker.__init__ = __init__
+    EsmWorker.__init__ = init
     SqsPoller.poll_events = poll_events
     SqsPoller.handle_messages = handle_messages
     SqsPoller.close = close_poller
 
 
-PATCHES = (finish_before_update, concurrent_batches)
+def reserved_concurrency() -> None:
+    """ReservedConcurrentExecutions in a template holds; LocalStack's CloudFormation reads it and does nothing."""
+    create, update = LambdaFunctionProvider.create, LambdaFunctionProvider.update
+
+    def reserve(request: ResourceRequest, event: ProgressEvent) -> ProgressEvent:
+        if event.status != OperationStatus.SUCCESS:
+            return event
+        client = request.aws_client_factory.lambda_
+        name = event.resource_model["FunctionName"]
+        reserved = request.desired_state.get("ReservedConcurrentExecutions")
+        if reserved is not None:
+            client.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=int(reserved))
+        elif (request.previous_state or {}).get("ReservedConcurrentExecutions") is not None:
+            client.delete_function_concurrency(FunctionName=name)
+        return event
+
+    LambdaFunctionProvider.create = lambda self, request: reserve(request, create(self, request))
+    LambdaFunctionProvider.update = lambda self, request: reserve(request, update(self, request))
+
+
+PATCHES = (finish_before_update, concurrent_batches, reserved_concurrency)

@@ -86,9 +86,7 @@ def reason_of_failed_update() -> None:
 
 def look_more_often() -> None:
     """Look ten times a second whether a resource is there, not once: nine functions made one after the other add up."""
-    ResourceProviderExecutor.deploy_loop = functools.partialmethod(
-        ResourceProviderExecutor.deploy_loop, sleep_time=0.1
-    )
+    ResourceProviderExecutor.deploy_loop = functools.partialmethod(ResourceProviderExecutor.deploy_loop, sleep_time=0.1)
 
 
 PATCHES = (

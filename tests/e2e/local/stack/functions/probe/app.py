@@ -16,7 +16,7 @@ def handler(event, context):
     """Do `event["do"]`."""
     global calls  # noqa: PLW0603
     calls += 1
-    print(f"doing {event['do']}")
+    sys.stdout.write(f"doing {event['do']}\n")
     return globals()[f"do_{event['do']}"](event, context)
 
 
@@ -93,6 +93,7 @@ def from_queue(event, context):
     failures = []
     for record in event["Records"]:
         body = json.loads(record["body"])
+        time.sleep(body.get("seconds", 0))
         key = body["detail"]["object"]["key"] if "detail" in body else body["key"]
         if key.startswith("poison"):
             failures.append({"itemIdentifier": record["messageId"]})

@@ -1,0 +1,50 @@
+"""Pipelines that behave well, badly and slowly."""
+
+import hashlib
+import os
+import time
+
+
+class Lines:
+    """Counts lines and their bytes, and adds up a hash that no order changes."""
+
+    def start(self, context):
+        return [0, 0, 0]
+
+    def apply(self, partial, record):
+        partial[0] += 1
+        partial[1] += len(record)
+        partial[2] += int.from_bytes(hashlib.blake2b(record, digest_size=6).digest())
+        return partial
+
+    def merge(self, left, right):
+        return [a + b for a, b in zip(left, right, strict=True)]
+
+    def finish(self, total):
+        yield {"lines": total[0], "bytes": total[1], "hash": total[2]}
+
+
+class Raises(Lines):
+    """Raises at the line `boom`."""
+
+    def apply(self, partial, record):
+        if record == b"boom":
+            raise ValueError("this line is not to my taste")
+        return super().apply(partial, record)
+
+
+class Slow(Lines):
+    """Half a second a line."""
+
+    def apply(self, partial, record):
+        time.sleep(0.5)
+        return super().apply(partial, record)
+
+
+class Dies(Lines):
+    """Ends its process at the line `poison`, without a word."""
+
+    def apply(self, partial, record):
+        if record == b"poison":
+            os._exit(9)
+        return super().apply(partial, record)
