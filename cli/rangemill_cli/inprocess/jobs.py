@@ -157,7 +157,7 @@ class MemoryJobs(MemoryBatches):
             )
             return self._require(job_id, generation)
 
-    def commit(  # noqa: PLR0917 - the interface
+    def commit(
         self, job_id: str, generation: int, wave: WaveRow, pointer: str, totals: Totals, cost_usd: float
     ) -> JobRow:
         """The commit of a wave. Raises `Superseded`."""

@@ -1,0 +1,193 @@
+"""The Map of a run on this machine: worker processes, made once, that take slot after slot.
+
+A worker that dies takes nobody with it: its slot gets a verdict, as a Lambda function's would, and another worker comes.
+"""
+
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+import msgspec
+from rangemill.gateways import Gateways
+from rangemill.messages import ApplyMessage, Verdict, encode
+
+from rangemill_cli.inprocess.code import identity_of
+from rangemill_cli.inprocess.driver import apply_slot
+from rangemill_cli.inprocess.folder import FolderStore
+from rangemill_cli.inprocess.inputs import Inputs
+from rangemill_cli.inprocess.memory import MemoryExecutions, MemoryJobs, NoNotices, utc_now
+
+type OnBytes = Callable[[int], None]
+
+_SAY_SECONDS: Final = 0.1
+_END_SECONDS: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Workplace:
+    """What a worker needs to know of the job: it is sent to its process once."""
+
+    work: Path
+    out: Path
+    job_id: str
+    pipeline_folder: Path
+
+    def gateways(self) -> Gateways:
+        """Gateways of this process. The job table is the parent's; a worker never asks it."""
+        store = FolderStore(self.work, self.out, self.job_id)
+        return Gateways(MemoryJobs(), store, Inputs(), MemoryExecutions(), NoNotices(), utc_now)
+
+
+@dataclass(slots=True)
+class _Worker:
+    process: BaseProcess
+    connection: Connection
+    busy_with: ApplyMessage | None = None
+
+
+class WorkerPool:
+    """A `WaveRunner` of processes; `on_bytes` hears how many bytes were read since it was told last."""
+
+    def __init__(self, workers: int, workplace: Workplace, on_bytes: OnBytes = lambda _: None) -> None:
+        method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+        self._processes: Any = multiprocessing.get_context(method)
+        if method == "forkserver":
+            self._processes.set_forkserver_preload([__name__])
+        self._size = workers
+        self._workplace = workplace
+        self._store = FolderStore(workplace.work, workplace.out, workplace.job_id)
+        self._on_bytes = on_bytes
+        self._workers: list[_Worker] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __call__(self, messages: list[ApplyMessage]) -> None:
+        """All slots of a wave; returns when each has an outcome or a verdict."""
+        waiting = deque(messages)
+        while len(self._workers) < min(self._size, len(messages)):
+            self._workers.append(self._start())
+        while waiting or any(worker.busy_with for worker in self._workers):
+            for position, worker in enumerate(self._workers):
+                if worker.busy_with is None and waiting:
+                    self._give(position, waiting.popleft())
+            self._listen()
+
+    def close(self) -> None:
+        """End all workers, busy or not."""
+        for worker in self._workers:
+            worker.connection.close()
+            worker.process.terminate()
+        for worker in self._workers:
+            worker.process.join(_END_SECONDS)
+            if worker.process.is_alive():
+                worker.process.kill()
+                worker.process.join()
+        self._workers = []
+
+    def _start(self) -> _Worker:
+        ours, theirs = self._processes.Pipe()
+        process = self._processes.Process(target=serve, args=(theirs, self._workplace), daemon=True)
+        process.start()
+        theirs.close()
+        return _Worker(process, ours)
+
+    def _give(self, position: int, message: ApplyMessage) -> None:
+        if not self._workers[position].process.is_alive():
+            self._replace(position)
+        worker = self._workers[position]
+        worker.busy_with = message
+        worker.connection.send_bytes(encode(message))
+
+    def _listen(self) -> None:
+        """Hear from whoever speaks or dies next."""
+        busy = {worker.connection: i for i, worker in enumerate(self._workers) if worker.busy_with is not None}
+        for ready in wait(list(busy)):
+            position = busy[ready]  # type: ignore[index]  # only connections were waited for
+            worker = self._workers[position]
+            try:
+                read = int.from_bytes(worker.connection.recv_bytes())
+            except (EOFError, OSError):
+                self._died(position)
+                continue
+            if read:
+                self._on_bytes(read)
+            else:
+                worker.busy_with = None
+
+    def _died(self, position: int) -> None:
+        worker = self._workers[position]
+        worker.process.join()
+        if worker.busy_with is not None:
+            verdict = Verdict(Error="Runtime.ExitError", Cause=_how(worker.process.exitcode))
+            self._store.put(worker.busy_with.item.verdict_key, encode(verdict))
+        self._replace(position)
+
+    def _replace(self, position: int) -> None:
+        self._workers[position].connection.close()
+        self._workers[position] = self._start()
+
+
+def _how(exit_code: int | None) -> str:
+    if exit_code is not None and exit_code < 0:
+        return f"the worker process was killed by {signal.Signals(-exit_code).name}"
+    return f"the worker process ended with exit code {exit_code}"
+
+
+def serve(connection: Connection, workplace: Workplace) -> None:
+    """A worker's life: a slot in, its bytes as it goes, zero when it is done, until the pipe closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its workers
+    os.dup2(sys.stderr.fileno(), 1)  # what user code prints must not get into the parent's output
+    sys.path.insert(0, str(workplace.pipeline_folder))
+    gateways = workplace.gateways()
+    identity = identity_of(workplace.pipeline_folder)
+    say = _Progress(connection, gateways.objects)
+    while True:
+        try:
+            message = msgspec.json.decode(connection.recv_bytes(), type=ApplyMessage)
+        except (EOFError, OSError):
+            return
+        apply_slot(message, gateways, identity, say)
+        say.done()
+
+
+class _Progress:
+    """Stands for `should_stop`, which is asked after every block: never says stop, but how far it is."""
+
+    def __init__(self, connection: Connection, objects: Any) -> None:
+        self._connection = connection
+        self._objects = objects
+        self._said_bytes = 0
+        self._said_at = time.monotonic()
+
+    def __call__(self) -> bool:
+        if time.monotonic() - self._said_at > _SAY_SECONDS:
+            self._say()
+        return False
+
+    def done(self) -> None:
+        """The slot is done."""
+        self._say()
+        self._connection.send_bytes(b"\0")
+
+    def _say(self) -> None:
+        new = self._objects.bytes_read - self._said_bytes
+        if new:
+            self._connection.send_bytes(new.to_bytes(8))
+        self._said_bytes += new
+        self._said_at = time.monotonic()
