@@ -156,7 +156,7 @@ def test_a_raise_in_a_batch_names_the_block() -> None:
 def test_a_block_that_was_not_taken_whole_is_a_count_mismatch(name: str) -> None:
     engine = make_engine(pipeline(name), TEXT)
     engine.begin_object(OBJECT)
-    with pytest.raises(CountMismatch, match="found 3 records .* 2 were applied"):
+    with pytest.raises(CountMismatch, match=r"found 3 records .* 2 were applied"):
         engine.take(Block(b"a\nb\n", 0, 3))
 
 
@@ -218,7 +218,7 @@ def test_values_that_are_no_rows_get_a_column() -> None:
 
 def test_errors_in_merge_and_finish_name_the_method() -> None:
     folder = make_folder(pipeline("Typed"), TEXT)
-    with pytest.raises(UserCodeError, match="TypeError.* in `merge`"):
+    with pytest.raises(UserCodeError, match=r"TypeError.* in `merge`"):
         folder.fold([partials.encode(1), partials.encode("x")])
 
 

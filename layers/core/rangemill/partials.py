@@ -50,7 +50,7 @@ def decode(data: bytes) -> Any:
         raise IntegrityError(f"these {len(data)} bytes are not a partial: {type(error).__name__}: {error}") from error
 
 
-class _Refused(Exception):  # noqa: N818 - never leaves this module
+class _Refused(Exception):
     """A value of a type that has no exact encoding."""
 
 

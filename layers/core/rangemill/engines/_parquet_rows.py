@@ -43,24 +43,26 @@ def _as_text(row: dict[str, Any], nested: set[str]) -> dict[str, Any]:
     }
 
 
+_TYPES: Final[dict[frozenset[type], str]] = {
+    frozenset({bool}): "BOOLEAN",
+    frozenset({float}): "DOUBLE",
+    frozenset({int, float}): "DOUBLE",
+    frozenset({date}): "DATE",
+    frozenset({time}): "TIME",
+    frozenset({str}): "VARCHAR",
+    frozenset(): "VARCHAR",
+}
+
+
 def _type(values: list[Any]) -> str:
-    kinds = {type(value) for value in values}
-    if kinds == {bool}:
-        return "BOOLEAN"
-    if kinds == {int}:
-        widest = max(abs(value) for value in values)
-        return "BIGINT" if widest < 2**63 else f"DECIMAL({_DUCKDB_DIGITS}, 0)"
+    kinds = frozenset(type(value) for value in values)
+    if kinds == {int} and all(-(2**63) <= value < 2**63 for value in values):
+        return "BIGINT"
     if kinds and kinds <= {int, Decimal}:
         return _decimal([Decimal(value) for value in values])
-    if kinds and kinds <= {int, float, Decimal}:
-        return "DOUBLE"
-    if kinds == {date}:
-        return "DATE"
     if kinds == {datetime}:
         return "TIMESTAMPTZ" if all(value.tzinfo for value in values) else "TIMESTAMP"
-    if kinds == {time}:
-        return "TIME"
-    return "VARCHAR" if kinds <= {str} else "JSON"
+    return _TYPES.get(kinds, "JSON")
 
 
 def _decimal(values: list[Decimal]) -> str:

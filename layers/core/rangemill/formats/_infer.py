@@ -1,7 +1,7 @@
 """SQL types from samples: the narrowest type that holds every value seen, VARCHAR when in doubt."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import date, datetime
 from typing import Any, Final
 
@@ -41,20 +41,9 @@ def text_type(values: Iterable[str]) -> str:
     money stay exact.
     """
     distinct = set(values)
-    if not distinct:
-        return "VARCHAR"
-    if all(_INTEGER.fullmatch(v) for v in distinct):
-        return "BIGINT"
-    if all(_DECIMAL.fullmatch(v) and v[-1] != "." for v in distinct):
-        return _decimal(distinct)
-    if all(_DOUBLE.fullmatch(v) for v in distinct):
-        return "DOUBLE"
-    if all(_DATE.fullmatch(v) and _is_iso(v, date.fromisoformat) for v in distinct):
-        return "DATE"
-    if all(_TIMESTAMP.fullmatch(v) and _is_iso(v, datetime.fromisoformat) for v in distinct):
-        return "TIMESTAMP"
-    if all(v.lower() in _BOOLEANS for v in distinct):
-        return "BOOLEAN"
+    for of, holds in _TESTS.items():
+        if distinct and all(map(holds, distinct)):
+            return _decimal(distinct) if of == "DECIMAL" else of
     return "VARCHAR"
 
 
@@ -76,6 +65,16 @@ def _is_iso(value: str, parse: Any) -> bool:
     except ValueError:
         return False
     return True
+
+
+_TESTS: Final[dict[str, Callable[[str], object]]] = {
+    "BIGINT": _INTEGER.fullmatch,
+    "DECIMAL": lambda v: _DECIMAL.fullmatch(v) and v[-1] != ".",
+    "DOUBLE": _DOUBLE.fullmatch,
+    "DATE": lambda v: _DATE.fullmatch(v) and _is_iso(v, date.fromisoformat),
+    "TIMESTAMP": lambda v: _TIMESTAMP.fullmatch(v) and _is_iso(v, datetime.fromisoformat),
+    "BOOLEAN": lambda v: v.lower() in _BOOLEANS,
+}
 
 
 def json_type(values: Iterable[Any]) -> str:
