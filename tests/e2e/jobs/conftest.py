@@ -1,5 +1,6 @@
 """The project's own template, with the test pipelines in the pipelines layer, on the session's local cloud."""
 
+import hashlib
 import json
 import shutil
 import time
@@ -105,6 +106,16 @@ class App:
             row.result["proof"]["complete"] and row.result["proof"]["matched"]
         )
         return only
+
+    @staticmethod
+    def expected(body: bytes) -> dict[str, Any]:
+        """What the probe `Lines` must find, computed over the whole object at once."""
+        records = body.split(b"\n")
+        if records[-1] == b"":
+            records.pop()
+        records = [record.removesuffix(b"\r") for record in records]
+        digest = sum(int.from_bytes(hashlib.blake2b(r, digest_size=6).digest()) for r in records)
+        return {"lines": len(records), "bytes": sum(map(len, records)), "hash": digest}
 
     def histories(self, job_id: str) -> list[list[dict[str, Any]]]:
         """The events of each generation's execution."""

@@ -4,7 +4,6 @@ import json
 import time
 import uuid
 
-import expected
 from rangemill_cli.local import sam
 
 from rangemill.messages import ObjectRef
@@ -116,7 +115,7 @@ def test_a_versioned_object_is_finished_as_pinned(app):
     app.upload("versioned/slow.txt", b"something else\n")
     app.cloud.client("s3").delete_object(Bucket=app.bucket, Key="versioned/slow.txt")
     row = app.wait(job_id)
-    assert app.proved(row) == expected.lines(SLOW)
+    assert app.proved(row) == app.expected(SLOW)
 
 
 def test_a_worker_that_dies_on_a_record_ends_in_a_named_failure(app):
