@@ -14,11 +14,12 @@ from rangemill.catalog import Catalog, Entry
 from rangemill.gateways import Gateways, Head
 from rangemill.limits import JOB_TOKEN_CHARS
 from rangemill.messages import JobRequest, JobRow, Member, ObjectRef, now_text
+from rangemill.pipeline import Batch
 
 _LOCK_SECONDS: Final = 60
 _LOCK_TRIES: Final = 8
 _LOCK_PAUSE_SECONDS: Final = 0.25
-_RECOVERY_MEMBERS: Final = 10_000
+_LATER_MEMBERS: Final = 1_000
 
 IngestVerdict = Literal["created", "duplicate", "member", "unmatched", "own", "folder", "gone", "unknown-bucket"]
 
@@ -136,7 +137,9 @@ def close_due_batches(entry: Entry, gateways: Gateways) -> list[str]:
     """Close the pipeline's open batch as often as it is full or due; the ids of the jobs that this made.
 
     The request, put once, decides which members a batch has; exactly those leave the open batch. Dying anywhere in
-    between is made good by the next run, which finds the mark.
+    between is made good by the next run, which finds the mark. Members are read under the mark only: when it can be
+    set, all members of the batch before have left, even if two runs are here at once. A run that finds nothing due any
+    more puts a request without objects, which makes no job.
     """
     pipeline = entry.pipeline
     batch = pipeline.trigger.batch
@@ -145,24 +148,52 @@ def close_due_batches(entry: Entry, gateways: Gateways) -> list[str]:
     closed: list[str] = []
     while True:
         job_id = gateways.jobs.closing(pipeline.name)
-        # A closing that died before its end must find all its members again, whatever has arrived since.
-        most = batch.max_objects if job_id is None else batch.max_objects + _RECOVERY_MEMBERS
-        members = gateways.jobs.members(pipeline.name, most)
         if job_id is None:
-            due = members_due(members, batch.max_objects, batch.bound_bytes, batch.wait_seconds, gateways.clock())
-            if not due:
+            if not _due(batch, pipeline.name, gateways):
                 return closed
             job_id = gateways.jobs.close_batch(pipeline.name, new_job_id(pipeline.name))
-            members = due
-        members = members[: batch.max_objects] if gateways.store.get(keys.request(job_id)) is None else members
-        request = JobRequest(job_id, pipeline.name, entry.text, entry.file, "batch", [member.ref for member in members])
-        create_job(request, gateways)
-        kept = {
-            (ref.bucket, ref.key, ref.version_id, ref.etag) for ref in pages.request(gateways.store, job_id).objects
-        }
-        taken = [m for m in members if (m.ref.bucket, m.ref.key, m.ref.version_id, m.ref.etag) in kept]
-        gateways.jobs.batch_closed(pipeline.name, job_id, taken)
-        closed.append(job_id)
+        if gateways.store.get(keys.request(job_id)) is None:
+            refs = _newest([member.ref for member in _due(batch, pipeline.name, gateways)])
+            request = JobRequest(job_id, pipeline.name, entry.text, entry.file, "batch", refs)
+            gateways.store.put_once(keys.request(job_id), messages.encode(request))
+        request = pages.request(gateways.store, job_id)
+        if request.objects:
+            create_job(request, gateways)
+            closed.append(job_id)
+        gateways.jobs.batch_closed(pipeline.name, job_id, _leaving(pipeline.name, request.objects, gateways))
+
+
+def _due(batch: Batch, pipeline: str, gateways: Gateways) -> list[Member]:
+    members = gateways.jobs.members(pipeline, batch.max_objects)
+    return members_due(members, batch.max_objects, batch.bound_bytes, batch.wait_seconds, gateways.clock())
+
+
+def _newest(refs: list[ObjectRef]) -> list[ObjectRef]:
+    """Without those that were overwritten while they waited: only the newest of them can still be read."""
+    newest = {(ref.bucket, ref.key, ref.version_id): position for position, ref in enumerate(refs)}
+    return [refs[position] for position in sorted(newest.values())]
+
+
+def _leaving(pipeline: str, chosen: list[ObjectRef], gateways: Gateways) -> list[Member]:
+    """The members of the open batch that a closed one holds, and those that one of these replaced."""
+    most = len(chosen) + _LATER_MEMBERS
+    members = gateways.jobs.members(pipeline, most)
+    wanted = {_ref_identity(ref) for ref in chosen}
+    while len(members) == most and wanted - {_ref_identity(member.ref) for member in members}:
+        most *= 2  # some lie behind what has arrived since, or were taken out by a run that died
+        members = gateways.jobs.members(pipeline, most)
+    leaving: list[Member] = []
+    places: set[tuple[str, str, str | None]] = set()
+    for member in reversed(members):
+        place = (member.ref.bucket, member.ref.key, member.ref.version_id)
+        if _ref_identity(member.ref) in wanted or place in places:
+            leaving.append(member)
+            places.add(place)
+    return leaving[::-1]
+
+
+def _ref_identity(ref: ObjectRef) -> tuple[str, str, str | None, str | None]:
+    return ref.bucket, ref.key, ref.version_id, ref.etag
 
 
 def members_due(
@@ -219,7 +250,7 @@ def sweep(catalog: Catalog, gateways: Gateways, input_buckets: list[str], bounds
 
 def _sweep_bucket(entry: Entry, bucket: str, oldest: datetime, gateways: Gateways, most: int, max_pages: int) -> int:
     match = entry.pipeline.match
-    if match is None or most <= 0:
+    if match is None or most <= 0 or bucket == gateways.store.bucket:
         return 0
     name = f"sweep#{entry.pipeline.name}#{bucket}"
     after = gateways.jobs.bookmark(name)
@@ -239,7 +270,7 @@ def _sweep_bucket(entry: Entry, bucket: str, oldest: datetime, gateways: Gateway
                 gateways.jobs.keep_bookmark(name, ref.key)
                 return taken
         after = listing.after
+        gateways.jobs.keep_bookmark(name, after)  # after every page: a run that is cut short must not begin again
         if after is None:
             break
-    gateways.jobs.keep_bookmark(name, after)
     return taken

@@ -1,8 +1,9 @@
-"""Aggregate: judge a wave from S3, fold it, and commit. The pointer in the job row is the commit; nothing else counts."""
+"""Aggregate: judge a wave from S3, fold it, commit. The pointer in the job row is the commit; nothing else counts."""
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 
 import msgspec
@@ -10,10 +11,10 @@ import msgspec
 from rangemill import code, costs, decide, keys, messages, outcomes, pages, retries
 from rangemill.engines import make_folder
 from rangemill.engines.base import Folder
-from rangemill.errors import CountMismatch, Superseded, is_died
+from rangemill.errors import CountMismatch, IncompleteProof, Superseded, is_died
 from rangemill.gateways import Gateways, Store
 from rangemill.ledger import Segment, merge, prove
-from rangemill.limits import FOLD_BATCH_BYTES, FOLD_BATCH_PARTIALS, FOLD_FAN_IN, OUTCOME_THREADS
+from rangemill.limits import FOLD_BATCH_BYTES, FOLD_BATCH_PARTIALS, FOLD_FAN_IN, OUTCOME_THREADS, PLAN_STEP_PAGES
 from rangemill.messages import (
     Checkpoint,
     ClosedObject,
@@ -34,7 +35,6 @@ from rangemill.messages import (
     WaveRow,
     now_text,
 )
-
 
 type VerdictReader = Callable[[], Verdict | None]
 
@@ -77,7 +77,10 @@ def _decide(row: JobRow, plan: Plan, message: StateMessage, gateways: Gateways) 
     complete = decide.is_complete(checkpoint, plan)
     reason = decide.rest_reason(row, pages.pipeline_of(plan).limits.cost_usd)
     events = None
-    if not complete and decide.must_measure(row.wave - row.generation_first_wave, plan.history_budget_events):
+    steps = row.wave - row.generation_first_wave
+    if row.generation_first_wave == 0:
+        steps += plan.pages // PLAN_STEP_PAGES  # planning has its part in the history of the first generation
+    if not complete and decide.must_measure(steps, plan.history_budget_events):
         events = gateways.executions.event_count(message.execution_arn)
     following = decide.following(
         complete=complete, rests=reason is not None, events=events, budget_events=plan.history_budget_events
@@ -100,7 +103,7 @@ def _commit(row: JobRow, plan: Plan, context: Context, gateways: Gateways, machi
     slots = [messages.decode(body, Slot, slots_key) for body in _split(pages.required(store, slots_key), items)]
     wave = Wave(before, plan, handout, make_folder(pages.pipeline_of(plan), plan.settled))
     for slot, item, body in zip(slots, items, _outcomes(store, row.job_id, context.wave, items), strict=True):
-        wave.add(slot, body, lambda key=item.verdict_key: _verdict(store, key))
+        wave.add(slot, body, partial(_verdict, store, item.verdict_key))
     checkpoint, closed = wave.close()
     checkpoint = _fold_levels(checkpoint, wave, store, attempt)
     moment = now_text(gateways.clock())
@@ -178,7 +181,8 @@ class Wave:
         if body is None:
             self._missing(slot, verdict())
             return
-        header, partial = outcomes.decode(body, f"the outcome of slot {slot.slot} of wave {self.handout.wave}")
+        header, encoded = outcomes.decode(body, f"the outcome of slot {slot.slot} of wave {self.handout.wave}")
+        self._require_whole(slot, header)
         rows = sum(segment.records for _, segments in header.rows for segment in segments)
         if not header.records == rows == header.taken + header.rejects:
             raise CountMismatch(
@@ -187,17 +191,33 @@ class Wave:
             )
         self._rows(slot, header)
         if header.remaining:
-            self.returned.append(retries.remainder(slot, header.remaining))
+            # What the worker learnt of an object's version and CRC holds for the rest of it.
+            known = {pin.index: pin for pin in header.pins}
+            objects = [known.get(pin.index, pin) for pin in slot.objects]
+            self.returned.append(retries.remainder(Slot(slot.slot, objects, slot.runs), header.remaining))
         if header.part is not None:
             self.parts.append(header.part)
-        if partial:
-            self._waiting.append(partial)
+        if encoded:
+            self._waiting.append(encoded)
             if len(self._waiting) >= FOLD_BATCH_PARTIALS or sum(map(len, self._waiting)) >= FOLD_BATCH_BYTES:
                 self._fold()
         self.milliseconds += header.milliseconds
         self._worked_bytes += header.bytes
         self._requests += header.requests
         self._headers += 1
+
+    def _require_whole(self, slot: Slot, header: OutcomeHeader) -> None:
+        """Raise `IncompleteProof` unless what was done and what remains are the slot, each byte of it once."""
+        where = f"the outcome of slot {slot.slot} of wave {self.handout.wave}"
+        if (header.job_id, header.wave, header.slot) != (self.plan.job_id, self.handout.wave, slot.slot):
+            raise IncompleteProof(f"{where} is that of slot {header.slot} of wave {header.wave} of job {header.job_id}")
+        told = [(index, s.start, s.end) for index, segments in header.rows for s in segments]
+        told += [(run.object_index, run.start, run.end) for run in header.remaining]
+        given = _joined((run.object_index, run.start, run.end) for run in slot.runs)
+        if _joined(told) != given:
+            raise IncompleteProof(
+                f"{where} does not account for each byte of its slot once", object_uri=_first_uri(slot)
+            )
 
     def _missing(self, slot: Slot, verdict: Verdict | None) -> None:
         retried = self.handout.retried
@@ -263,6 +283,21 @@ class Wave:
             deaths=old.deaths + len(self._died),
             parts=old.parts + len(self.parts),
         )
+
+
+def _first_uri(slot: Slot) -> str | None:
+    return slot.objects[0].uri if slot.objects else None
+
+
+def _joined(spans: Iterable[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
+    """Sorted spans (object, start, end), adjacent ones joined; overlapping ones stay apart."""
+    joined: list[tuple[int, int, int]] = []
+    for index, start, end in sorted(spans):
+        if joined and joined[-1][0] == index and joined[-1][2] == start:
+            joined[-1] = (index, joined[-1][1], end)
+        else:
+            joined.append((index, start, end))
+    return joined
 
 
 def _bytes(segments: Iterable[Segment]) -> int:

@@ -13,7 +13,17 @@ from rangemill.errors import CountMismatch, RangemillError
 from rangemill.formats.base import FormatModule
 from rangemill.gateways import Gateways, Objects
 from rangemill.ledger import CRC_FUNCTIONS, Segment, merge, segment_of
-from rangemill.messages import ApplyMessage, CodeIdentity, OutcomeHeader, PinnedObject, Plan, Run, Slot, Verdict
+from rangemill.messages import (
+    ApplyMessage,
+    CodeIdentity,
+    ObjectRef,
+    OutcomeHeader,
+    PinnedObject,
+    Plan,
+    Run,
+    Slot,
+    Verdict,
+)
 from rangemill.pipeline import Pipeline
 from rangemill.ranges import ByteRange
 
@@ -85,7 +95,7 @@ def _publish_part(message: ApplyMessage, pipeline: Pipeline, gateways: Gateways,
 
 
 def output_root(pipeline: Pipeline, job_id: str) -> str:
-    """Where the job's output goes: a key of the work bucket, or `s3://bucket/prefix/<job id>/` where the pipeline says so."""
+    """Where the job's output goes: a key of the work bucket, or `s3://bucket/prefix/<job id>/` as the pipeline says."""
     if pipeline.output.to is None:
         return keys.results(pipeline.name, job_id)
     return f"{pipeline.output.to.rstrip('/')}/{job_id}/"
@@ -118,6 +128,8 @@ class _Work:
     def _run(self, pin: PinnedObject, run: Run) -> None:
         self.engine.begin_object(ObjectContext(pin.bucket, pin.key, pin.version_id))
         if run.start == run.end:  # an empty object: one row with nothing in it, so that the ledger closes it
+            if pin.crc_later:
+                self._complete(pin)
             self.rows.append((pin.index, [Segment(0, 0, 0, 0, 0, 0, 0)]))
             return
         module = formats.load(self.pipeline.format.type)
@@ -153,5 +165,13 @@ class _Work:
             pin, pieces = self.reader.read_whole(pin)
             self.pins.append(pin)
             return pin, pieces
+        if pin.crc_later:  # a part of it, after a stop or a halving: the parts must agree on the checksum
+            pin = self._complete(pin)
         start = max(0, run.start - module.look_behind(self.plan.settled))
         return pin, self.reader.read(pin, start, run.end)
+
+    def _complete(self, pin: PinnedObject) -> PinnedObject:
+        """The pin with the version and the CRC that HEAD tells. Raises `ObjectChanged`, `ObjectMissing`."""
+        pin = self.reader.pin(ObjectRef(pin.bucket, pin.key, pin.version_id, pin.etag), pin.index)
+        self.pins.append(pin)
+        return pin

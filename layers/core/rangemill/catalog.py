@@ -45,16 +45,16 @@ def read(folder: Path) -> Catalog:
         try:
             text = file.read_text(encoding="utf-8")
             pipeline = parse_pipeline(text, file.name)
-            if pipeline.name in entries:
-                raise BadPipeline(
-                    file.name, None, "name", f"{pipeline.name!r} is already the name of {entries[pipeline.name].file}"
-                )
         except UnicodeDecodeError:
             mistakes.append(BadPipeline(file.name, None, "", "this file is not UTF-8 text"))
         except BadPipeline as mistake:
             mistakes.append(mistake)
         else:
-            entries[pipeline.name] = Entry(pipeline, text, file.name)
+            if pipeline.name in entries:
+                problem = f"{pipeline.name!r} is already the name of {entries[pipeline.name].file}"
+                mistakes.append(BadPipeline(file.name, None, "name", problem))
+            else:
+                entries[pipeline.name] = Entry(pipeline, text, file.name)
     return Catalog(entries, mistakes)
 
 

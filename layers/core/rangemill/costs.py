@@ -1,4 +1,4 @@
-"""What a job costs, from what it counted. Prices and their date are in `limits`; people see the result as an estimate."""
+"""What a job costs, from what it counted. Prices and their date are in `limits`; people see it as an estimate."""
 
 from rangemill.limits import (
     LAMBDA_GB_SECOND_USD,

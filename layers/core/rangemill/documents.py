@@ -29,7 +29,7 @@ class Source:
         """The document as a struct. Raises `BadPipeline`."""
         return self.convert_value(self.value, to, "")
 
-    def convert_value(self, value: Any, to: type[T], path: str) -> T:  # noqa: ANN401 - whatever YAML holds
+    def convert_value(self, value: Any, to: type[T], path: str) -> T:
         """A part of the document, standing at `path`, as a struct. Raises `BadPipeline`."""
         try:
             return msgspec.convert(value, to)
@@ -59,7 +59,7 @@ class Source:
         return self.problem(where, problem[:1].lower() + problem[1:])
 
 
-def _field_names(struct: Any) -> list[str]:  # noqa: ANN401 - a type form
+def _field_names(struct: Any) -> list[str]:
     """The names of a struct's fields and of the structs inside it: what a misspelt name may have meant."""
     names: list[str] = []
     if isinstance(struct, type) and issubclass(struct, msgspec.Struct):
@@ -74,7 +74,7 @@ def parse_yaml(text: str, file: str) -> Source:
     """The document and its lines. Raises `BadPipeline` for what is no YAML mapping or names a key twice."""
     try:
         node = yaml.compose(text, Loader=yaml.CSafeLoader)
-        value = yaml.load(text, Loader=yaml.CSafeLoader)  # noqa: S506 - the safe loader, in C
+        value = yaml.load(text, Loader=yaml.CSafeLoader)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else None
         raise BadPipeline(file, line, "", f"this is not YAML: {error.problem or error.context}") from None

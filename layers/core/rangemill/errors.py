@@ -92,7 +92,8 @@ class ObjectMissing(BadRequest):
 
     def __init__(self, object_uri: str, expected: str) -> None:
         super().__init__(
-            f"{object_uri} is gone: it was pinned as {expected} and S3 now answers 404; upload it again and submit a new job",
+            f"{object_uri} is gone: it was pinned as {expected} and S3 now answers 404; "
+            "upload it again and submit a new job",
             object_uri=object_uri,
         )
         self.expected = expected
@@ -104,7 +105,8 @@ class ObjectChanged(BadRequest):
     def __init__(self, object_uri: str, expected_etag: str, actual_etag: str | None) -> None:
         super().__init__(
             f"{object_uri} was overwritten while the job ran: pinned with ETag {expected_etag}, "
-            f"now {actual_etag or 'another one'}; submit a new job, or turn on versioning so that a pinned version can be read to its end",
+            f"now {actual_etag or 'another one'}; submit a new job, or turn on versioning so that a pinned version can "
+            "be read to its end",
             object_uri=object_uri,
         )
         self.expected_etag = expected_etag
@@ -170,7 +172,7 @@ class ExecutionFailed(RangemillError):
     """The execution failed, timed out or was stopped outside any state that could say why."""
 
 
-# How a failure is spelt: (on AWS, on the local cloud). The state machine and `classify` read this table; so do the tests.
+# How a failure is spelt, on AWS and locally. The state machine and `classify` read this table; so do the tests.
 DIED_SPELLINGS: Final = frozenset(
     {
         "Lambda.Unknown",  # AWS: out of memory, killed, timed out

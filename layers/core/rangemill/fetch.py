@@ -14,6 +14,7 @@ from rangemill.limits import (
     SLOT_FIRST_BYTES_PER_SECOND,
     SLOT_MAX_RUNS,
     SLOT_TARGET_SECONDS,
+    WAVE_MAX_RUNS,
     WAVE_MAX_SLOTS,
     WAVE_TARGET_SECONDS,
 )
@@ -96,6 +97,11 @@ class WaveShape:
     range_bytes: int  # the smallest
     workers: int
 
+    @property
+    def slot_runs(self) -> int:
+        """How many runs a slot may hold: two slots for every worker in a wave of nothing but small objects."""
+        return max(1, min(SLOT_MAX_RUNS, WAVE_MAX_RUNS // (2 * self.workers)))
+
     def slot_size(self, left_bytes: int, slots_used: int) -> int:
         """Bytes of the next slot: shrinking towards the end of the wave, so that all workers end together."""
         share = left_bytes // (2 * self.workers)
@@ -108,7 +114,7 @@ def shape(plan: Plan, bytes_per_second: float | None, left_bytes: int) -> WaveSh
     speed = bytes_per_second or SLOT_FIRST_BYTES_PER_SECOND
     budget = plan.history_budget_events
     if budget < _SMALL_BUDGET_EVENTS:
-        max_slots = max(plan.concurrency, WAVE_MAX_SLOTS * budget // HISTORY_BUDGET_EVENTS)
+        max_slots = min(WAVE_MAX_SLOTS, max(plan.concurrency, WAVE_MAX_SLOTS * budget // HISTORY_BUDGET_EVENTS))
         return WaveShape(max_slots, max_slots * plan.range_bytes, plan.range_bytes, plan.range_bytes, plan.concurrency)
     wave_bytes = max(plan.range_bytes, min(left_bytes, int(plan.concurrency * speed * WAVE_TARGET_SECONDS)))
     return WaveShape(
@@ -127,11 +133,11 @@ def plan_wave(checkpoint: Checkpoint, plan: Plan, plan_pages: Pages) -> tuple[li
     walk = _Walk(checkpoint.cursor, plan, plan_pages)
     if len(slots) < WAVE_MAX_SLOTS and not walk.at_end:
         wave = shape(plan, checkpoint.bytes_per_second, plan.bytes - walk.bytes_before())
-        left = wave.wave_bytes
-        while len(slots) < max(wave.max_slots, len(retried) + 1) and left > 0 and not walk.at_end:
-            size = wave.slot_size(left, len(slots))
-            slot = walk.take(len(slots), size)
+        left, runs_left = wave.wave_bytes, WAVE_MAX_RUNS
+        while len(slots) < max(wave.max_slots, len(retried) + 1) and left > 0 and runs_left > 0 and not walk.at_end:
+            slot = walk.take(len(slots), wave.slot_size(left, len(slots)), wave.slot_runs)
             left -= max(1, sum(run.end - run.start for run in slot.runs))
+            runs_left -= len(slot.runs)
             slots.append(slot)
     handout = Handout(checkpoint.wave + 1, len(slots), walk.cursor, checkpoint.retry[len(retried) :], retried)
     return slots, handout
@@ -157,8 +163,8 @@ class _Walk:
         page = self._current()
         return page.bytes_before + sum(o.size_bytes for o in page.objects[: self.cursor.position]) + self.cursor.offset
 
-    def take(self, number: int, slot_bytes: int) -> Slot:
-        """The next slot: about `slot_bytes`, whole ranges, at least one run."""
+    def take(self, number: int, slot_bytes: int, max_runs: int) -> Slot:
+        """The next slot: about `slot_bytes`, whole ranges, at least one run and at most `max_runs`."""
         objects: list[PinnedObject] = []
         runs: list[Run] = []
         left = slot_bytes
@@ -168,7 +174,7 @@ class _Walk:
             runs.append(Run(pin.index, start, end, self._plan.range_bytes))
             self._advance(pin, end)
             left -= end - start
-            if left <= 0 or len(runs) >= SLOT_MAX_RUNS:
+            if left <= 0 or len(runs) >= max_runs:
                 break
         return Slot(number, objects, runs)
 

@@ -1,4 +1,4 @@
-"""Finish: prove completeness, run the finish step once, publish. The manifest is written last; without it there is no result."""
+"""Finish: prove completeness, run the finish step once, publish. The manifest, written last, makes it a result."""
 
 from typing import Any, Final
 

@@ -84,7 +84,7 @@ class Objects(Protocol):
 
 
 class Jobs(Protocol):
-    """The job table. Every write to a job's row is fenced; a lost condition raises `Superseded` unless said otherwise."""
+    """The job table. Every write to a row is fenced; a lost condition raises `Superseded` unless said otherwise."""
 
     def create(self, row: JobRow) -> bool:
         """The guard against doing it twice: False when the row is there."""

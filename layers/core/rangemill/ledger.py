@@ -49,7 +49,8 @@ def join(left: Segment, right: Segment, crc_name: str, object_uri: str) -> Segme
     """
     if left.last_end is not None and right.first is not None and left.last_end != right.first:
         raise BrokenChain(
-            f"{object_uri}: the records before byte {right.start} end at {left.last_end}, those after it begin at {right.first}",
+            f"{object_uri}: the records before byte {right.start} end at {left.last_end}, "
+            f"those after it begin at {right.first}",
             object_uri=object_uri,
             offset=left.last_end,
         )
@@ -120,7 +121,8 @@ def prove(
         crc = whole.crc
         if whole.first != 0 or whole.last_end != logical_bytes:
             raise BrokenChain(
-                f"{object_uri}: its records reach from {whole.first} to {whole.last_end}, not from 0 to {logical_bytes}",
+                f"{object_uri}: its records reach from {whole.first} to {whole.last_end}, "
+                f"not from 0 to {logical_bytes}",
                 object_uri=object_uri,
                 offset=whole.last_end,
             )

@@ -44,6 +44,7 @@ CONCURRENCY: Final = 100  # workers of one job
 WAVE_MAX_SLOTS: Final = 2_000
 WAVE_TARGET_SECONDS: Final = 180
 SLOT_TARGET_SECONDS: Final = 90  # between 60 and 120: a Standard child is cheaper than Express from 23-71 s on
+WAVE_MAX_RUNS: Final = 100_000  # small objects of one wave: 100 pages to read, some 20 MB of slots to write
 SLOT_MAX_RUNS: Final = 1_000  # small objects packed into one slot: bounds its document and its ledger rows
 SLOT_FIRST_BYTES_PER_SECOND: Final = 60 * 10**6  # before anything was measured: 50-85 MB/s a worker are reported
 MAX_RECORD_BYTES: Final = 64 * MIB
@@ -57,6 +58,9 @@ FOLD_BATCH_PARTIALS: Final = 64
 OUTCOME_THREADS: Final = 16
 REPORT_MAX_OBJECTS: Final = 1_000  # listed in report.json itself; the ledger documents hold all
 PLAN_PAGE_OBJECTS: Final = 1_000  # one listing page; pinned by HEAD in a few seconds
+# Pages of one invocation of Plan: 50 listings and at worst 50,000 HEADs by 16 threads at 30 ms are under two minutes.
+# 10,000 pages (10 M objects) are 200 invocations, 1,400 events of history.
+PLAN_STEP_PAGES: Final = 50
 SMALL_OBJECT_BYTES: Final = 8 * MIB  # listed objects up to this are read whole; version and CRC come with that GET
 
 # --- reading ---------------------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ Each carries `v`; a reader takes the version before its own as well, so that a r
 """
 
 from datetime import datetime
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, Literal
 
 import msgspec
 from msgspec import Struct, field
@@ -18,15 +18,13 @@ READABLE_VERSIONS: Final = frozenset({VERSION - 1, VERSION})
 
 Next = Literal["", "MORE_PLAN", "FETCH", "EXECUTE_NEW", "FINISH", "REST", "DONE"]
 
-T = TypeVar("T")
 
-
-def encode(message: Any) -> bytes:  # noqa: ANN401 - any struct of this module, or a list of them
+def encode(message: Any) -> bytes:
     """The JSON bytes of a document; the same document gives the same bytes."""
     return msgspec.json.encode(message)
 
 
-def decode(body: bytes, to: type[T], what: str) -> T:
+def decode[T](body: bytes, to: type[T], what: str) -> T:
     """A document of the work bucket. Raises `BadRequest` when it is none, or of a version this code does not know."""
     try:
         message = msgspec.json.decode(body, type=to)
@@ -169,7 +167,7 @@ class Prefix(Struct, frozen=True):
     suffix: str = ""
 
 
-class JobRequest(Struct, frozen=True, omit_defaults=True):
+class JobRequest(Struct, frozen=True):  # defaults are written: a reader must see `v`
     """`request.json`: what was asked, before anything was looked at."""
 
     job_id: str
@@ -204,7 +202,7 @@ class PlanPage(Struct, frozen=True):
 
 
 class PlanResume(Struct, frozen=True):
-    """Where the next page of the plan goes on: at which of the request's objects, or in which prefix, after which key."""
+    """Where the next page of the plan goes on: at which of the named objects, or in which prefix, after which key."""
 
     objects_done: int = 0
     prefixes_done: int = 0
@@ -255,7 +253,7 @@ class Verdict(Struct, frozen=True, omit_defaults=True):
     Cause: str | None = None
 
 
-class OutcomeHeader(Struct, frozen=True, omit_defaults=True):
+class OutcomeHeader(Struct, frozen=True):  # defaults are written: a reader must see `v`
     """The head of an outcome; the partial's bytes follow it."""
 
     job_id: str

@@ -1,4 +1,4 @@
-"""Reading a job's settled documents: request, plan, pages, checkpoint, handout. Each is written once and never changed."""
+"""Reading a job's settled documents: request, plan, pages, checkpoint. Each is written once and never changed."""
 
 from functools import lru_cache
 

@@ -208,7 +208,8 @@ def _check_whole(pipeline: Pipeline, source: "documents.Source") -> None:
         if match.bucket in (None, bucket) and overlaps:
             raise source.problem(
                 "output.to",
-                f"the output would match the pipeline's own `match` (prefix {match.prefix!r}) and start it again; write elsewhere",
+                f"the output would match the pipeline's own `match` (prefix {match.prefix!r}) and start it again; "
+                "write elsewhere",
             )
 
 

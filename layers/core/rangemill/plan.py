@@ -8,14 +8,15 @@ from typing import Final
 from rangemill import decide, formats, keys, messages, pages
 from rangemill.errors import BadRecord, BadRequest
 from rangemill.formats.base import Sample, Settled
-from rangemill.gateways import Gateways, Objects
-from rangemill.limits import PLAN_PAGE_OBJECTS, SAMPLE_BYTES, SMALL_OBJECT_BYTES
+from rangemill.gateways import Gateways, Objects, Store
+from rangemill.limits import PLAN_PAGE_OBJECTS, PLAN_STEP_PAGES, SAMPLE_BYTES, SMALL_OBJECT_BYTES
 from rangemill.messages import (
     Checkpoint,
     CodeIdentity,
     Context,
     Cursor,
     JobRequest,
+    Next,
     ObjectRef,
     PinnedObject,
     Plan,
@@ -32,7 +33,7 @@ _SAMPLED_OBJECTS: Final = 3
 _FOREIGN_MAGIC: Final = {
     b"\x1f\x8b": "gzip",
     b"\x28\xb5\x2f\xfd": "zstd",
-    b"BZh": "bzip2",
+    b"BZh91AY&SY": "bzip2",  # three letters alone may begin a line of text
     b"\xfd7zXZ\x00": "xz",
     b"PK\x03\x04": "zip",
     b"PAR1": "Parquet",
@@ -50,7 +51,7 @@ class Defaults:
 
 
 def run(message: StateMessage, gateways: Gateways, defaults: Defaults, code: CodeIdentity) -> Context:
-    """One step of planning. Returns `next`: MORE_PLAN, FETCH, or FINISH for a job that a generation took over at its end.
+    """One step of planning. Returns `next`: MORE_PLAN, FETCH, or FINISH for a job that was taken over at its end.
 
     Raises `Superseded`, `BadRequest`, `ObjectMissing`, `ObjectChanged`, `AccessRefused`, `BadRecord`.
     """
@@ -58,29 +59,30 @@ def run(message: StateMessage, gateways: Gateways, defaults: Defaults, code: Cod
     moment = now_text(gateways.clock())
     row = gateways.jobs.take_generation(context.job_id, context.generation, message.execution_arn, moment)
     if row.pointer is None:
-        page = _page(context, gateways, defaults)
-        if page.resume is not None:
-            return Context(context.job_id, context.generation, "MORE_PLAN", plan_page=context.plan_page + 1)
-        row = _settle(context, page, gateways, defaults, code)
+        for number in range(context.plan_page, context.plan_page + PLAN_STEP_PAGES):
+            page = _page(context.job_id, number, gateways, defaults)
+            if page.resume is None:
+                break
+        else:
+            return Context(context.job_id, context.generation, "MORE_PLAN", plan_page=number + 1)
+        row = _settle(context, number + 1, page, gateways, defaults, code)
     if row.pointer is None:  # `planned` returns the row as it stands, with a pointer
         raise BadRequest(f"job {context.job_id} has no checkpoint after planning")
     settled = pages.plan(gateways.store, context.job_id)
     checkpoint = pages.checkpoint(gateways.store, row.pointer)
-    following = "FINISH" if decide.is_complete(checkpoint, settled) else "FETCH"
+    following: Next = "FINISH" if decide.is_complete(checkpoint, settled) else "FETCH"
     return Context(context.job_id, context.generation, following, wave=row.wave)
 
 
-def _page(context: Context, gateways: Gateways, defaults: Defaults) -> PlanPage:
-    """The page of this step: the one that was put first, whoever put it."""
-    key = keys.plan_page(context.job_id, context.plan_page)
+def _page(job_id: str, number: int, gateways: Gateways, defaults: Defaults) -> PlanPage:
+    """The page of that number: the one that was put first, whoever put it."""
+    key = keys.plan_page(job_id, number)
     if gateways.store.get(key) is None:
-        request = pages.request(gateways.store, context.job_id)
-        before: PlanPage | None = None
-        if context.plan_page > 0:
-            before = pages.plan_page(gateways.store, context.job_id, context.plan_page - 1)
+        request = pages.request(gateways.store, job_id)
+        before = pages.plan_page(gateways.store, job_id, number - 1) if number > 0 else None
         page = build_page(request, before, gateways.objects, _range_bytes(request, defaults))
         gateways.store.put_once(key, messages.encode(page))
-    return pages.plan_page(gateways.store, context.job_id, context.plan_page)
+    return pages.plan_page(gateways.store, job_id, number)
 
 
 def build_page(request: JobRequest, before: PlanPage | None, objects: Objects, range_bytes: int) -> PlanPage:
@@ -147,7 +149,7 @@ def _pin_all(refs: list[ObjectRef], first_index: int, objects: Objects) -> list[
 
 
 def _settle(
-    context: Context, last_page: PlanPage, gateways: Gateways, defaults: Defaults, code: CodeIdentity
+    context: Context, page_count: int, last_page: PlanPage, gateways: Gateways, defaults: Defaults, code: CodeIdentity
 ) -> messages.JobRow:
     """Everything that is decided once: schema, sizes, code. Put once; a repeat takes the first one's."""
     store = gateways.store
@@ -158,8 +160,7 @@ def _settle(
         raise BadRequest(f"no object lies under {where}; there is nothing to run {request.pipeline_name} over")
     if store.get(keys.plan(context.job_id)) is None:
         pipeline = pages.pipeline(request.pipeline_text, request.pipeline_file)
-        first_page = pages.plan_page(store, context.job_id, 0)
-        settled = settle_schema(pipeline, first_page.objects, gateways.objects)
+        settled = settle_schema(pipeline, _objects_to_sample(store, context.job_id, page_count), gateways.objects)
         # Imported here: a repeat of Plan, and every generation after the first, needs no engine.
         from rangemill.engines import check_pipeline  # noqa: PLC0415
 
@@ -177,7 +178,7 @@ def _settle(
             history_budget_events=budget,
             objects=objects,
             bytes=last_page.bytes_before + sum(o.size_bytes for o in last_page.objects),
-            pages=context.plan_page + 1,
+            pages=page_count,
             warnings=warnings,
         )
         store.put_once(keys.plan(context.job_id), messages.encode(plan))
@@ -190,6 +191,16 @@ def _settle(
 def _range_bytes(request: JobRequest, defaults: Defaults) -> int:
     limits = pages.pipeline(request.pipeline_text, request.pipeline_file).limits
     return request.range_bytes or (int(limits.range_bytes) if limits.range_bytes is not None else defaults.range_bytes)
+
+
+def _objects_to_sample(store: Store, job_id: str, page_count: int) -> list[PinnedObject]:
+    """The first page that has an object with bytes: a suffix may leave whole pages out."""
+    objects: list[PinnedObject] = []
+    for number in range(page_count):
+        objects = pages.plan_page(store, job_id, number).objects
+        if any(o.size_bytes for o in objects):
+            break
+    return objects
 
 
 def settle_schema(pipeline: Pipeline, objects: list[PinnedObject], reader: Objects) -> Settled:

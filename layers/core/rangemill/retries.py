@@ -1,4 +1,4 @@
-"""Tiles that come back: remainders, transient failures, and slots whose worker died. Halving happens here, nowhere else."""
+"""Tiles that come back: remainders, transient failures, slots whose worker died. Halving happens here, nowhere else."""
 
 from typing import Final
 
@@ -52,7 +52,8 @@ def require_few_deaths(totals: Totals, verdicts: list[Verdict]) -> None:
         last = verdicts[-1] if verdicts else _DIED_WITHOUT_A_WORD
         raise WorkerDied(
             f"{totals.deaths} workers died, more than the {bound} that a job may lose; "
-            f"the last one with {last.Error}: {_first_line(last.Cause)}. Give the Apply function more memory, or shorten its records"
+            f"the last one with {last.Error}: {_first_line(last.Cause)}. "
+            "Give the Apply function more memory, or shorten its records"
         )
 
 

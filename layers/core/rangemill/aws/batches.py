@@ -153,20 +153,18 @@ class DynamoBatches:
             "put_item", TableName=self._batch_table, Item={**_key(pk, "ITEM"), "value": to_value(value)}, **condition
         )
 
-    def _get(self, pk: str, sk: str) -> Any:  # noqa: ANN401 - a DynamoDB item
+    def _get(self, pk: str, sk: str) -> Any:
         try:
             response = self._batch_client.get_item(TableName=self._batch_table, Key=_key(pk, sk), ConsistentRead=True)
         except (ClientError, BotoCoreError) as error:
             failures.raise_named(error, f"read {pk}")
         return response.get("Item")
 
-    def _call(self, operation: str, **arguments: Any) -> bool:  # noqa: ANN401 - boto3's arguments
+    def _call(self, operation: str, **arguments: Any) -> bool:
         try:
             getattr(self._batch_client, operation)(**arguments)
         except ClientError as error:
-            if failures.code_of(error) == "ConditionalCheckFailedException":
-                return False
-            if failures.code_of(error) == "TransactionCanceledException" and "ConditionalCheckFailed" in str(error):
+            if failures.is_condition_failed(error):
                 return False
             failures.raise_named(error, f"write to table {self._batch_table}")
         except BotoCoreError as error:

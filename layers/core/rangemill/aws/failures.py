@@ -29,12 +29,26 @@ _TRANSIENT_CODES: Final = frozenset(
 _DENIED_CODES: Final = frozenset(
     {"AccessDenied", "AccessDeniedException", "AllAccessDisabled", "403", "KMS.AccessDeniedException"}
 )
+_REFUSED_REASONS: Final = frozenset({"ConditionalCheckFailed", "ItemCollectionSizeLimitExceeded", "ValidationError"})
 _SERVER_ERROR: Final = 500
 
 
 def code_of(error: ClientError) -> str:
     """The service's own error code, or the HTTP status where HEAD leaves nothing else."""
     return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def reasons_of(error: ClientError) -> frozenset[str]:
+    """Why the parts of a DynamoDB transaction were refused."""
+    return frozenset(str(reason.get("Code")) for reason in error.response.get("CancellationReasons", []))
+
+
+def is_condition_failed(error: ClientError) -> bool:
+    """Whether a conditional write of DynamoDB, alone or in a transaction, did not find its condition."""
+    code = code_of(error)
+    return code == "ConditionalCheckFailedException" or (
+        code == "TransactionCanceledException" and "ConditionalCheckFailed" in reasons_of(error)
+    )
 
 
 def is_missing(error: ClientError) -> bool:
@@ -51,8 +65,13 @@ def is_missing(error: ClientError) -> bool:
 
 
 def is_precondition_failed(error: ClientError) -> bool:
-    """412: If-Match or If-None-Match did not hold (409 when two conditional writes meet)."""
-    return code_of(error) in ("PreconditionFailed", "412", "ConditionalRequestConflict", "409")
+    """412: If-Match or If-None-Match did not hold."""
+    return code_of(error) in ("PreconditionFailed", "412")
+
+
+def is_conflict(error: ClientError) -> bool:
+    """409: two conditional writes met. Neither need have won; S3 asks for the write to be repeated."""
+    return code_of(error) in ("ConditionalRequestConflict", "409")
 
 
 def raise_named(error: ClientError | BotoCoreError, what: str) -> NoReturn:
@@ -64,6 +83,9 @@ def raise_named(error: ClientError | BotoCoreError, what: str) -> NoReturn:
     status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
     code = code_of(error)
     message = error.response.get("Error", {}).get("Message", "") or code
+    if code == "TransactionCanceledException" and not _REFUSED_REASONS & reasons_of(error):
+        # It lost to a concurrent one or was throttled; nothing was wrong with it.
+        raise Transient(f"cannot {what}: {code} ({message})") from error
     if code in _DENIED_CODES:
         raise AccessRefused(f"cannot {what}: AWS refused it ({message}); the role needs that permission") from error
     if code in _TRANSIENT_CODES or status >= _SERVER_ERROR:

@@ -62,7 +62,7 @@ class _Lazy:
         self._endpoint_url = endpoint_url
         self._client: Any = None
 
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever the client has
+    def __getattr__(self, name: str) -> Any:
         if self._client is None:
             self._client = self._session.client(  # type: ignore[call-overload]  # any service
                 self._service, config=_OTHERS, endpoint_url=self._endpoint_url

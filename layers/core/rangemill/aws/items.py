@@ -1,16 +1,14 @@
-"""Structs as DynamoDB items: scalars as attributes of their own, so that conditions can name them; the rest as JSON text."""
+"""Structs as DynamoDB items: scalars as attributes, so that conditions can name them; the rest as JSON text."""
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
 
-T = TypeVar("T")
 
-
-def to_value(value: Any) -> "AttributeValueTypeDef":  # noqa: ANN401 - any field of a row
+def to_value(value: Any) -> "AttributeValueTypeDef":
     """One attribute value."""
     if isinstance(value, bool):
         return {"BOOL": value}
@@ -27,7 +25,7 @@ def to_item(row: msgspec.Struct, **key: str) -> "dict[str, AttributeValueTypeDef
     return {name: to_value(value) for name, value in {**values, **key}.items() if value is not None}
 
 
-def from_item(item: "dict[str, AttributeValueTypeDef]", to: type[T]) -> T:
+def from_item[T: msgspec.Struct](item: "dict[str, AttributeValueTypeDef]", to: type[T]) -> T:
     """The row of an item; attributes that the row does not know are passed over."""
     values: dict[str, Any] = {}
     for field in msgspec.structs.fields(to):
@@ -45,7 +43,7 @@ def from_item(item: "dict[str, AttributeValueTypeDef]", to: type[T]) -> T:
     return msgspec.convert(values, to)
 
 
-def _is_text(kind: Any) -> bool:  # noqa: ANN401 - a type form
+def _is_text(kind: Any) -> bool:
     """Whether a field of that type is stored as the text it is, not as JSON."""
     info = msgspec.inspect.type_info(kind)
     parts = info.types if isinstance(info, msgspec.inspect.UnionType) else (info,)

@@ -5,8 +5,9 @@ Index `by-status`: `status`, `created`.
 """
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal
 
+import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
 
 from rangemill.aws import failures
@@ -18,8 +19,6 @@ from rangemill.messages import GenerationRow, JobRow, Status, Totals, WaveRow
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-T = TypeVar("T")
-_CONDITION_CODES: Final = frozenset({"ConditionalCheckFailedException", "TransactionCanceledException"})
 _INDEX: Final = "by-status"
 
 
@@ -71,23 +70,25 @@ class DynamoJobs(DynamoBatches):
         }
         if row.started is None:
             changes["started"] = started
-        taken = self._update(
-            job_id,
-            changes,
-            "(#generation = :mine OR #generation = :before) AND #status IN (:waiting, :running)",
-            mine,
+        update = _update_arguments(
+            changes, "(#generation = :mine OR #generation = :before) AND #status IN (:waiting, :running)", mine
+        )
+        # One transaction: the history must not lose a generation that died right after it took the row.
+        history = GenerationRow(generation, execution_arn, started)
+        item = to_item(history, **_key_text(job_id, f"GEN#{generation:06d}"))
+        taken = self._write(
+            "transact_write_items",
+            f"take generation {generation} of job {job_id}",
+            TransactItems=[
+                {"Update": {"TableName": self._table, "Key": _key(job_id), **update}},
+                {"Put": {"TableName": self._table, "Item": item}},
+            ],
         )
         if not taken:
             raise Superseded(
-                f"generation {generation} of job {job_id} comes too late: it is {row.status}, generation {row.generation}"
+                f"generation {generation} of job {job_id} comes too late: it is {row.status}, "
+                f"generation {row.generation}"
             )
-        history = GenerationRow(generation, execution_arn, started)
-        self._write(
-            "put_item",
-            f"keep the history of job {job_id}",
-            Item=to_item(history, **_key_text(job_id, f"GEN#{generation:06d}")),
-            ConditionExpression="attribute_not_exists(pk)",
-        )
         return self.load(job_id)
 
     def planned(self, job_id: str, generation: int, pointer: str, objects: int, bytes_total: int) -> JobRow:
@@ -107,7 +108,7 @@ class DynamoJobs(DynamoBatches):
         self, job_id: str, generation: int, wave: WaveRow, pointer: str, totals: Totals, cost_usd: float
     ) -> JobRow:
         """The commit of a wave: the pointer moves if generation is mine and the row's wave is the one before."""
-        changes = {"pointer": pointer, "wave": wave.wave, "totals": totals, "cost_usd": cost_usd}
+        changes = {"pointer": pointer, "wave": wave.wave, "totals": totals, "cost_usd": cost_usd, "error": None}
         update = _update_arguments(
             changes,
             "#generation = :mine AND #wave = :previous AND #status = :running",
@@ -144,7 +145,8 @@ class DynamoJobs(DynamoBatches):
 
     def succeed(self, job_id: str, generation: int, ended: str, cost_usd: float, result: dict[str, Any]) -> None:
         """RUNNING to SUCCEEDED; repeating it is success. Raises `Superseded`."""
-        changes = {"status": "SUCCEEDED", "ended": ended, "cost_usd": cost_usd, "result": result}
+        # An error that a retry has overcome is none of the job's.
+        changes = {"status": "SUCCEEDED", "ended": ended, "cost_usd": cost_usd, "result": result, "error": None}
         self._fenced(job_id, generation, changes, "SUCCEEDED")
 
     def fail(self, job_id: str, generation: int, ended: str, error: dict[str, Any]) -> bool:
@@ -193,7 +195,7 @@ class DynamoJobs(DynamoBatches):
         """A job's generations, in order."""
         yield from self._history(job_id, "GEN#", GenerationRow)
 
-    def _history(self, job_id: str, prefix: str, kind: type[T]) -> Iterator[T]:
+    def _history[T: msgspec.Struct](self, job_id: str, prefix: str, kind: type[T]) -> Iterator[T]:
         yield from self._query(
             kind,
             ConsistentRead=True,
@@ -201,7 +203,7 @@ class DynamoJobs(DynamoBatches):
             ExpressionAttributeValues={":pk": to_value(f"JOB#{job_id}"), ":prefix": to_value(prefix)},
         )
 
-    def _query(self, kind: type[T], **arguments: Any) -> Iterator[T]:  # noqa: ANN401 - boto3's arguments
+    def _query[T: msgspec.Struct](self, kind: type[T], **arguments: Any) -> Iterator[T]:
         try:
             for page in self._client.get_paginator("query").paginate(TableName=self._table, **arguments):
                 for item in page["Items"]:
@@ -226,26 +228,19 @@ class DynamoJobs(DynamoBatches):
             "update_item", f"update job {job_id}", Key=_key(job_id), **_update_arguments(changes, condition, values)
         )
 
-    def _write(self, operation: str, what: str, **arguments: Any) -> bool:  # noqa: ANN401 - boto3's arguments
+    def _write(self, operation: str, what: str, **arguments: Any) -> bool:
         """A conditional write; False when its condition did not hold."""
         if operation != "transact_write_items":
             arguments["TableName"] = self._table
         try:
             getattr(self._client, operation)(**arguments)
         except ClientError as error:
-            if failures.code_of(error) in _CONDITION_CODES and not _is_conflict(error):
+            if failures.is_condition_failed(error):
                 return False
             failures.raise_named(error, what)
         except BotoCoreError as error:
             failures.raise_named(error, what)
         return True
-
-
-def _is_conflict(error: ClientError) -> bool:
-    """A transaction that lost to a concurrent one, not to its condition: worth another try."""
-    reasons = error.response.get("CancellationReasons", [])
-    codes = {reason.get("Code") for reason in reasons}
-    return bool(codes) and "ConditionalCheckFailed" not in codes
 
 
 def _key_text(job_id: str, sk: str = "JOB") -> dict[str, str]:

@@ -71,19 +71,24 @@ class S3Objects:
         version = _version(response)
         size = int(response["ContentLength"])
         name, crc = _full_crc(response)
-        if crc is None and response.get("ChecksumType") == "COMPOSITE":
+        if crc is None and _is_composite(response):
             name, crc = self._composite_crc(ref.bucket, ref.key, version, response)
         return PinnedObject(index, ref.bucket, ref.key, etag, size, version, name, crc)
 
     def list_page(self, bucket: str, prefix: str, after: str | None) -> Listing:
         """One page of at most 1,000 objects."""
-        start = {"StartAfter": after} if after is not None else {}
-        self._requests += 1
-        try:
-            response = self._client.list_objects_v2(Bucket=bucket, Prefix=prefix, **start)  # type: ignore[arg-type]  # StartAfter is a str
-        except (ClientError, BotoCoreError) as error:
-            failures.raise_named(error, f"list s3://{bucket}/{prefix}")
-        entries = response.get("Contents", [])
+        start: dict[str, Any] = {"StartAfter": after} if after is not None else {}
+        while True:
+            self._requests += 1
+            try:
+                response = self._client.list_objects_v2(Bucket=bucket, Prefix=prefix, **start)
+            except (ClientError, BotoCoreError) as error:
+                failures.raise_named(error, f"list s3://{bucket}/{prefix}")
+            entries = response.get("Contents", [])
+            if entries or not response.get("IsTruncated"):
+                break
+            # S3 may answer a page without keys though more follow; only its token leads on from there.
+            start = {"ContinuationToken": response["NextContinuationToken"]}
         names: dict[str, str] = {}
         for entry in entries:
             known = [name for name in entry.get("ChecksumAlgorithm", []) if name in CRC_FUNCTIONS]
@@ -101,6 +106,7 @@ class S3Objects:
     def read(self, pin: PinnedObject, start: int, stop_hint: int) -> Iterator[bytes]:
         """Pieces from `start`, in large reads up to `stop_hint`, then in small growing ones to the object's end."""
         position = start
+        stop_hint = min(stop_hint, pin.size_bytes)
         tail = TAIL_FIRST_BYTES
         while position < pin.size_bytes:
             if position < stop_hint:
@@ -126,12 +132,12 @@ class S3Objects:
             self._raise_read(error, pin)
         name, crc = _full_crc(response)
         version = _version(response)
-        if crc is None and response.get("ChecksumType") == "COMPOSITE":
+        if crc is None and _is_composite(response):
             name, crc = self._composite_crc(pin.bucket, pin.key, version, response)
         whole = PinnedObject(pin.index, pin.bucket, pin.key, pin.etag, pin.size_bytes, version, name, crc)
         return whole, self._pieces_of_whole(whole, response["Body"])
 
-    def _pieces_of_whole(self, pin: PinnedObject, body: Any) -> Iterator[bytes]:  # noqa: ANN401 - botocore's StreamingBody
+    def _pieces_of_whole(self, pin: PinnedObject, body: Any) -> Iterator[bytes]:
         position = 0
         try:
             for piece in body.iter_chunks(PIECE_BYTES):
@@ -195,7 +201,7 @@ class S3Objects:
         finally:
             body.close()
 
-    def _head(self, bucket: str, key: str, version_id: str | None) -> Any:  # noqa: ANN401 - HeadObject's response
+    def _head(self, bucket: str, key: str, version_id: str | None) -> Any:
         self._requests += 1
         try:
             return self._client.head_object(
@@ -208,8 +214,8 @@ class S3Objects:
         except BotoCoreError as error:
             failures.raise_named(error, f"look at s3://{bucket}/{key}")
 
-    def _composite_crc(self, bucket: str, key: str, version_id: str | None, response: Any) -> tuple[str, int | None]:  # noqa: ANN401
-        """The full CRC of a multipart object, combined from its parts' own; (default, None) where it has none that combine."""
+    def _composite_crc(self, bucket: str, key: str, version_id: str | None, response: Any) -> tuple[str, int | None]:
+        """The full CRC of a multipart object, combined from its parts' own; (default, None) where these do not."""
         name = next((n for n in CRC_FUNCTIONS if response.get(f"Checksum{n}")), None)
         if name is None:
             return DEFAULT_CRC, None
@@ -252,24 +258,30 @@ def _version_argument(version_id: str | None) -> dict[str, Any]:
     return {"VersionId": version_id} if version_id is not None else {}
 
 
-def _etag(response: Any) -> str:  # noqa: ANN401
+def _etag(response: Any) -> str:
     return str(response["ETag"]).strip('"')
 
 
-def _version(response: Any) -> str | None:  # noqa: ANN401
+def _version(response: Any) -> str | None:
     """The version id; `null` names an object that any later write replaces, so it pins nothing."""
     version = response.get("VersionId")
     return None if version in (None, "null") else str(version)
 
 
-def _full_crc(response: Any) -> tuple[str, int | None]:  # noqa: ANN401
+def _full_crc(response: Any) -> tuple[str, int | None]:
     """The full-object CRC that came with a response, and its name."""
-    if response.get("ChecksumType") != "COMPOSITE":
+    if not _is_composite(response):
         for name in CRC_FUNCTIONS:
-            text = response.get(f"Checksum{name}")
-            if text and "-" not in text:
+            if text := response.get(f"Checksum{name}"):
                 return name, _crc_value(text)
     return DEFAULT_CRC, None
+
+
+def _is_composite(response: Any) -> bool:
+    """Whether the checksums are of the parts' checksums: `<base64>-<parts>`, whether or not the type is named."""
+    return response.get("ChecksumType") == "COMPOSITE" or any(
+        "-" in response.get(f"Checksum{n}", "") for n in CRC_FUNCTIONS
+    )
 
 
 def _crc_value(text: str) -> int:

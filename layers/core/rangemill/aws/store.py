@@ -1,13 +1,17 @@
 """The work bucket, and by full `s3://` URI the places that pipelines write to."""
 
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from rangemill.aws import failures
+from rangemill.errors import Transient
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+
+_CONFLICT_PAUSES_SECONDS: Final = (0.05, 0.1, 0.2, 0.4, 0.8)
 
 
 class S3Store:
@@ -24,6 +28,8 @@ class S3Store:
 
     def get(self, key: str, span: tuple[int, int] | None = None) -> bytes | None:
         """The bytes under a key, or those of `[start, end)`; None when there is nothing."""
+        if span is not None and span[0] >= span[1]:
+            raise ValueError(f"not a span: {span}")  # HTTP has no header for no bytes
         bucket, key = self._place(key)
         header = {"Range": f"bytes={span[0]}-{span[1] - 1}"} if span is not None else {}
         try:
@@ -47,15 +53,20 @@ class S3Store:
     def put_once(self, key: str, body: bytes) -> bool:
         """Put if nothing is there; False when somebody was first."""
         bucket, key = self._place(key)
-        try:
-            self._client.put_object(Bucket=bucket, Key=key, Body=body, IfNoneMatch="*")
-        except ClientError as error:
-            if failures.is_precondition_failed(error):
-                return False
-            failures.raise_named(error, f"write s3://{bucket}/{key}")
-        except BotoCoreError as error:
-            failures.raise_named(error, f"write s3://{bucket}/{key}")
-        return True
+        for pause_seconds in _CONFLICT_PAUSES_SECONDS:
+            try:
+                self._client.put_object(Bucket=bucket, Key=key, Body=body, IfNoneMatch="*")
+            except ClientError as error:
+                if failures.is_precondition_failed(error):
+                    return False
+                if not failures.is_conflict(error):
+                    failures.raise_named(error, f"write s3://{bucket}/{key}")
+            except BotoCoreError as error:
+                failures.raise_named(error, f"write s3://{bucket}/{key}")
+            else:
+                return True
+            time.sleep(pause_seconds)
+        raise Transient(f"cannot write s3://{bucket}/{key}: another write of it was under way each time")
 
     def uri(self, key: str) -> str:
         """`s3://bucket/key`."""
