@@ -164,7 +164,7 @@ class MemoryJobs(MemoryBatches):
         with self._lock:
             committed = self._update(
                 job_id,
-                {"pointer": pointer, "wave": wave.wave, "totals": totals, "cost_usd": cost_usd},
+                {"pointer": pointer, "wave": wave.wave, "totals": totals, "cost_usd": cost_usd, "error": None},
                 lambda row: _carries(row, generation) and row.wave == wave.wave - 1,
             )
             if committed:
@@ -187,7 +187,7 @@ class MemoryJobs(MemoryBatches):
 
     def succeed(self, job_id: str, generation: int, ended: str, cost_usd: float, result: dict[str, Any]) -> None:
         """RUNNING to SUCCEEDED; repeating it is success. Raises `Superseded`."""
-        changes = {"status": "SUCCEEDED", "ended": ended, "cost_usd": cost_usd, "result": result}
+        changes = {"status": "SUCCEEDED", "ended": ended, "cost_usd": cost_usd, "result": result, "error": None}
         self._fenced(job_id, generation, changes, "SUCCEEDED")
 
     def fail(self, job_id: str, generation: int, ended: str, error: dict[str, Any]) -> bool:
