@@ -53,6 +53,8 @@ class Source:
             name = unknown["name"]
             near = difflib.get_close_matches(name, _field_names(to), n=1)
             hint = f"; did you mean `{near[0]}`?" if near else ""
+            if " " in name:  # `{sql: SELECT a, b}`: YAML takes what follows the comma for another field
+                hint = "; inside {…} a comma ends a value: put the whole value in quotes, or on a line of its own"
             return self.problem(f"{where}.{name}".lstrip("."), f"there is no such field{hint}")
         if missing := _MISSING.fullmatch(problem):
             return self.problem(f"{where}.{missing['name']}".lstrip("."), "is required and missing")
