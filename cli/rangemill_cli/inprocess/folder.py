@@ -3,15 +3,22 @@
 import contextlib
 import os
 import secrets
+import shutil
 from pathlib import Path
+from typing import Final
 
+import msgspec
 from rangemill.errors import AccessRefused
+
+MANIFEST: Final = "_manifest.json"
+REPORT: Final = "report.json"
+_STAGED: Final = "published"
 
 
 class FolderStore:
-    """`gateways.Store` over two folders: `work`, which goes when the job ends, and `out`, which stays.
+    """`gateways.Store` over a work folder that goes when the job ends; `publish` moves what stays to `out`.
 
-    What the core writes below the job's output root (wherever the pipeline says that it lies) goes to `out`: a run on
+    What stays is what the core writes below the job's output root, wherever the pipeline says that it lies: a run on
     this machine never writes to the place that deployed jobs write to.
     """
 
@@ -60,14 +67,39 @@ class FolderStore:
         return True
 
     def uri(self, key: str) -> str:
-        """The file's path."""
-        return str(self._path(key))
+        """The file's path, of a result the one that it is going to have."""
+        name = self._published_name(key)
+        return str(self._work / key if name is None else self._out / name)
+
+    def publish(self) -> list[str]:
+        """Move result, ledger, report and, last, the manifest to `out`; what an earlier run left there goes.
+
+        The paths of all outputs. Raises `AccessRefused`.
+        """
+        staged = self._work / _STAGED
+        outputs = msgspec.json.decode((staged / MANIFEST).read_bytes(), type=_Manifest).output
+        kept = [Path(output).relative_to(self._out) for output in outputs]
+        ledger = sorted(path.relative_to(staged) for path in (staged / "ledger").glob("*.json"))
+        try:
+            withdraw(self._out)
+            for name in (*kept, *ledger, Path(REPORT), Path(MANIFEST)):
+                target = self._out / name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.move(staged / name, target)
+        except OSError as error:
+            raise _refused(self._out, error) from error
+        return outputs
 
     def _path(self, key: str) -> Path:
+        name = self._published_name(key)
+        return self._work / key if name is None else self._work / _STAGED / name
+
+    def _published_name(self, key: str) -> str | None:
         if key.startswith(("results/", "s3://")):
-            _, _, name = key.partition(self._job)
-            return self._out / name
-        return self._work / key
+            return key.partition(self._job)[2]
+        if key.startswith(f"jobs{self._job}ledger/"):
+            return key.removeprefix(f"jobs{self._job}")
+        return None
 
     def _written_aside(self, path: Path, body: bytes) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -79,6 +111,32 @@ class FolderStore:
                 aside.unlink()
             raise
         return aside
+
+
+def withdraw(out: Path) -> None:
+    """Remove what an earlier run published there, the manifest first: without it there is no result."""
+    manifest = out / MANIFEST
+    if not manifest.is_file():
+        return
+    outputs = msgspec.json.decode(manifest.read_bytes(), type=_Manifest).output
+    manifest.unlink()
+    for name in (*(Path(output).name for output in outputs), REPORT):
+        for file in (out / name, out / "parts" / name):
+            file.unlink(missing_ok=True)
+    for file in (out / "ledger").glob("*.json"):
+        file.unlink()
+
+
+def foreign_file(out: Path, output_format: str) -> Path | None:
+    """A file that publishing would overwrite although no run wrote it; None when there is none."""
+    if (out / MANIFEST).is_file():
+        return None
+    names = (f"result.{output_format}", REPORT, "parts", "ledger")
+    return next((out / name for name in names if (out / name).exists()), None)
+
+
+class _Manifest(msgspec.Struct):
+    output: list[str]
 
 
 def _refused(path: Path, error: OSError) -> AccessRefused:

@@ -1,6 +1,6 @@
 """The Map of a run on this machine: worker processes, made once, that take slot after slot.
 
-A worker that dies takes nobody with it: its slot gets a verdict, as a Lambda function's would, and another worker comes.
+A worker that dies takes nobody with it: its slot gets a verdict, as on Lambda, and another worker comes.
 """
 
 import multiprocessing

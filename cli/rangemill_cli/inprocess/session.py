@@ -1,0 +1,72 @@
+"""One job from request to published result on this machine: store, workers and driver put together."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rangemill import pages, report
+from rangemill.gateways import Gateways
+from rangemill.limits import HISTORY_BUDGET_EVENTS
+from rangemill.messages import JobRequest, JobRow, Totals, WaveRow
+from rangemill.plan import Defaults
+
+from rangemill_cli.documents import importable
+from rangemill_cli.inprocess.code import identity_of
+from rangemill_cli.inprocess.driver import in_this_process, run_job
+from rangemill_cli.inprocess.folder import FolderStore
+from rangemill_cli.inprocess.inputs import Inputs
+from rangemill_cli.inprocess.memory import MemoryExecutions, MemoryJobs, NoNotices, utc_now
+from rangemill_cli.inprocess.workers import WorkerPool, Workplace
+from rangemill_cli.show import Progress
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The job's folders: for its documents, for its result, and where the pipeline's modules lie."""
+
+    work: Path
+    out: Path
+    pipeline_folder: Path
+
+
+class OwnMachine(MemoryJobs):
+    """The job table of a run on one's own machine, which costs nothing."""
+
+    def commit(
+        self, job_id: str, generation: int, wave: WaveRow, pointer: str, totals: Totals, cost_usd: float
+    ) -> JobRow:
+        """See `MemoryJobs`."""
+        return super().commit(job_id, generation, wave, pointer, totals, cost_usd * 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The row as the job ended, all outputs (empty unless it succeeded), and what Plan warned of."""
+
+    row: JobRow
+    outputs: list[str]
+    warnings: list[str]
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The object that `--json` prints."""
+        row = self.row
+        return row.result if row.result is not None else report.outline(row, row.totals, row.ended)
+
+
+def run(request: JobRequest, place: Place, workers: int, range_bytes: int, progress: Progress) -> Done:
+    """Carry the job to its end and publish what it made. `range_bytes` is for a request that names none.
+
+    Raises `AccessRefused` when the result cannot be written to its folder.
+    """
+    store = FolderStore(place.work, place.out, request.job_id)
+    gateways = Gateways(OwnMachine(), store, Inputs(), MemoryExecutions(), NoNotices(), utc_now)
+    identity = identity_of(place.pipeline_folder)
+    workplace = Workplace(place.work, place.out, request.job_id, place.pipeline_folder)
+    defaults = Defaults(range_bytes, max(1, workers), HISTORY_BUDGET_EVENTS)
+    with importable(place.pipeline_folder), WorkerPool(workers, workplace, progress.read) as pool:
+        apply_wave = pool if workers else in_this_process(gateways, identity)
+        row = run_job(request, gateways, apply_wave, identity, defaults=defaults, watch=progress.row)
+    planned = row.pointer is not None
+    warnings = pages.plan(store, request.job_id).warnings if planned else []
+    return Done(row, store.publish() if row.status == "SUCCEEDED" else [], warnings)
