@@ -103,9 +103,23 @@ def _link_tree(source: Path, target: Path) -> None:
             shutil.copy2(file, place)
 
 
-def prune(keep: int = 12) -> None:
-    """Remove all but the newest unzipped trees: called at start, when the account is empty and nothing uses them."""
-    for kind in ("code", "opt"):
-        folders = sorted((settings().state / kind).glob("*"), key=lambda folder: folder.stat().st_mtime, reverse=True)
-        for folder in folders[keep:]:
+def prune(keep_bytes: int = 600_000_000) -> None:
+    """Remove the oldest unzipped trees beyond `keep_bytes`: at start, when the account is empty and nothing uses them.
+
+    A merged tree is links to the others, so it costs nothing and goes when it is older than all that is kept.
+    """
+    code = sorted((settings().state / "code").glob("*"), key=_used_at, reverse=True)
+    kept_bytes, oldest = 0, 0.0
+    for folder in code:
+        kept_bytes += _size_bytes(folder)
+        if kept_bytes > keep_bytes:
             shutil.rmtree(folder, ignore_errors=True)
+        else:
+            oldest = _used_at(folder)
+    for folder in (settings().state / "opt").glob("*"):
+        if _used_at(folder) < oldest:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _used_at(folder: Path) -> float:
+    return folder.stat().st_mtime

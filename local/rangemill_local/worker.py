@@ -22,8 +22,6 @@ from rangemill_local.settings import settings
 # Linux ties a child's life to the *thread* that started it: this one lives as long as the server.
 _SPAWNER: Final = ThreadPoolExecutor(1, thread_name_prefix="worker-spawner")
 _LIFE_READ, _LIFE_WRITE = os.pipe()  # the write end is never written: its closing, at our death, is the message
-# Starting Python is all CPU. More at once than this only makes every one of them late.
-_STARTING: Final = threading.BoundedSemaphore(max(2, 2 * (os.cpu_count() or 1)))
 _WORKER_MAIN: Final = Path(__file__).with_name("worker_main.py")
 
 
@@ -51,12 +49,10 @@ class Worker:
         self.exit_reason = ""
         self._log_offset = 0
         self._log_path = self.folder / "log"
-        with _STARTING:
-            self._started = time.perf_counter()
-            self._process = _SPAWNER.submit(self._spawn).result()
-            self._memory = memory.watch(self._process.pid, spec.memory_mib, self._out_of_memory)
-            threading.Thread(target=self._wait, name="worker-wait", daemon=True).start()
-            self._first: Report | None = None
+        self._started = time.perf_counter()
+        self._process = _SPAWNER.submit(self._spawn).result()
+        self._memory = memory.watch(self._process.pid, spec.memory_mib, self._out_of_memory)
+        threading.Thread(target=self._wait, name="worker-wait", daemon=True).start()
 
     def wait_ready(self, timeout_s: float) -> Report | None:
         """Wait for the end of init: a "ready", "init_error", "exited" or "out_of_memory" report; None: not in time."""

@@ -34,8 +34,7 @@ def up() -> None:
 def deploy(endpoint_url: str | None, force: bool) -> None:
     """Build the template with SAM and deploy it. Starts the local cloud when it does not run."""
     cloud = LocalCloud.require(endpoint_url) if endpoint_url else _up()
-    _say(f"Building and deploying the stack `{STACK}` …")
-    done = sam.deploy(cloud, local_paths(), force=force)
+    done = sam.deploy(cloud, local_paths(), force=force, say=_say)
     if not done.deployed:
         _say(f"Nothing changed: the stack `{STACK}` stands as it is ({done.seconds:.1f} s).")
         return
@@ -77,7 +76,7 @@ def logs(function: str | None, endpoint_url: str | None, follow: bool, since: st
     """Show the logs of the stack's functions, or of FUNCTION (`apply`, `ApplyFunction` or its whole name)."""
     cloud = LocalCloud.require(endpoint_url)
     groups = function_logs.groups(cloud, STACK, function)
-    begin_ms = int((time.time() - _seconds(since)) * 1000)
+    begin_ms = int((time.time() - seconds_of(since)) * 1000)
     for line in function_logs.lines(cloud, groups, begin_ms, follow=follow):
         click.echo(line)
 
@@ -108,7 +107,7 @@ def _in_words(found: CloudState) -> str:
         return "The local cloud is not running. Start it with `rangemill local up`."
     lines = [f"Endpoint   {found.endpoint_url}"]
     if found.pid is not None:
-        lines.append(f"Process    {found.pid}, up for {_duration(found.uptime_seconds or 0)}, log {found.log}")
+        lines.append(f"Process    {found.pid}, up for {duration(found.uptime_seconds or 0)}, log {found.log}")
     lines.append(f"Stack      {found.stack}: {found.stack_status or 'not deployed (rangemill local deploy)'}")
     if found.stack_status in stacks.GOOD:
         lines += [f"Function   {name}  {state}" for name, state in sorted(found.functions.items())]
@@ -116,13 +115,15 @@ def _in_words(found: CloudState) -> str:
     return "\n".join(lines)
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Return a duration in words."""
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
-def _seconds(text: str) -> float:
+def seconds_of(text: str) -> int:
+    """Read `30s`, `10m`, `2h` or `1d`; raise UsageProblem for anything else."""
     number, unit = text[:-1], text[-1:]
     if unit not in "smhd" or not number.isdecimal():
         raise UsageProblem(f"--since {text} is not a time.", "Say 30s, 10m, 2h or 1d.")

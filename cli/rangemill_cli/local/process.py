@@ -20,7 +20,7 @@ class ProcessIdentity:
         """Whether this very process still runs."""
         return start_of(self.pid) == self.started
 
-    def stop(self, patience_s: float = 10.0) -> None:
+    def stop(self, patience_s: float = 2.0) -> None:
         """Ask the process to end, and after `patience_s` end it and its process group; return when it is gone."""
         for sign, wait_s in ((signal.SIGTERM, patience_s), (signal.SIGKILL, 10.0)):
             if not self.is_running():

@@ -7,7 +7,7 @@ import platform
 import subprocess
 import time
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +16,7 @@ from rangemill_cli.errors import EnvironmentProblem
 from rangemill_cli.local import stacks
 from rangemill_cli.local.cloud import STACK, LocalCloud
 from rangemill_cli.local.paths import LocalPaths
+from rangemill_cli.local.server import locked
 
 ARTIFACTS_BUCKET: Final = "rangemill-local-artifacts"  # made beforehand: sam's own managed bucket costs 20 s
 CONFIG_ENV: Final = "local"
@@ -72,17 +73,32 @@ class Project:
             )
 
 
-def deploy(cloud: LocalCloud, paths: LocalPaths, project: Project | None = None, *, force: bool = False) -> Deployed:
+def deploy(
+    cloud: LocalCloud,
+    paths: LocalPaths,
+    project: Project | None = None,
+    *,
+    force: bool = False,
+    say: Callable[[str], None] = lambda _: None,
+) -> Deployed:
     """Build what changed and bring the stack to it; raise EnvironmentProblem with CloudFormation's reason."""
     project = project or Project(paths.project)
-    began = time.monotonic()
     folder = paths.state / "builds" / project.stack
     folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder / "lock"):
+        return _deploy(cloud, paths, project, folder, force=force, say=say)
+
+
+def _deploy(
+    cloud: LocalCloud, paths: LocalPaths, project: Project, folder: Path, *, force: bool, say: Callable[[str], None]
+) -> Deployed:
+    began = time.monotonic()
     fingerprint = project.fingerprint()
     build_dir = folder / "build"
     built = force or _read(folder / "built.json") != {"fingerprint": fingerprint} or not build_dir.exists()
     if built:
         (folder / "built.json").unlink(missing_ok=True)
+        say(f"Building with SAM for {host_architecture()} …")
         _sam(cloud, paths, project, _build_arguments(project, folder), "sam build")
         (folder / "built.json").write_text(json.dumps({"fingerprint": fingerprint}))
     # A nonce names one life of one cloud: after a restart the account is empty, and the record says nothing.
@@ -94,6 +110,7 @@ def deploy(cloud: LocalCloud, paths: LocalPaths, project: Project | None = None,
     if status in stacks.MUST_GO:
         stacks.delete(cloud, project.stack)
     _make_bucket(cloud)
+    say(f"Deploying the stack `{project.stack}` …")
     _sam(cloud, paths, project, _deploy_arguments(project, folder), "sam deploy")
     (folder / "deployed.json").write_text(json.dumps(target))
     return Deployed(built, True, time.monotonic() - began)
@@ -146,6 +163,7 @@ def _sam(cloud: LocalCloud, paths: LocalPaths, project: Project, arguments: list
         "PATH": f"{paths.sam_bin}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
         "SAM_CLI_TELEMETRY": "0",
         "SAM_CLI_POLL_DELAY": "0.3",
+        "__SAM_CLI_APP_DIR": str(paths.state / "sam"),  # its own settings: here, not in the home folder
         **cloud.environment(),
     }
     finished = subprocess.run(

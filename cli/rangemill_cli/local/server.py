@@ -36,6 +36,7 @@ LOCALSTACK_SETTINGS: Final = {
     "SKIP_SSL_CERT_DOWNLOAD": "1",
     "DISABLE_EVENTS": "1",
     "DNS_ADDRESS": "0",
+    "LS_LOG": "warning",  # a line for every request would be most of the log, and nothing that anybody reads
     "PYTHONUNBUFFERED": "1",
 }
 
@@ -47,7 +48,7 @@ def start(paths: LocalPaths, say: Callable[[str], None], *, port: int | None = N
     """
     _require_installed(paths)
     paths.state.mkdir(parents=True, exist_ok=True)
-    with _locked(paths.state / "lock"):
+    with locked(paths.state / "lock"):
         running = LocalCloud.at(paths)
         if running is not None and running.answers():
             return running
@@ -69,8 +70,8 @@ def stop(paths: LocalPaths) -> bool:
         # The port is kept: the endpoint in somebody's shell stays right after the next `up`.
         record = json.loads(paths.record.read_text())
         _write(paths.record, {"port": record.get("port"), "pid": 0, "started": "", "endpoint_url": "", "nonce": ""})
-    shutil.rmtree(paths.state / "workers", ignore_errors=True)
-    shutil.rmtree(paths.state / "tmp", ignore_errors=True)
+    for folder in ("workers", "tmp", "volume"):
+        shutil.rmtree(paths.state / folder, ignore_errors=True)
     return running is not None
 
 
@@ -153,9 +154,15 @@ def _choose_port(paths: LocalPaths) -> int:
     remembered: list[int] = []
     with contextlib.suppress(FileNotFoundError, ValueError, TypeError):
         remembered = [int(json.loads(paths.record.read_text())["port"])]
-    for port in (*remembered, DEFAULT_PORT):
-        if _is_free(port):
-            return port
+    for port in remembered:
+        # A server that was killed is gone a moment before its last threads, and they hold the port.
+        until = time.monotonic() + 2.0
+        while time.monotonic() < until:
+            if _is_free(port):
+                return port
+            time.sleep(0.05)
+    if _is_free(DEFAULT_PORT):
+        return DEFAULT_PORT
     return _any_free_port()
 
 
@@ -182,7 +189,8 @@ def _write(path: Path, document: dict[str, object]) -> None:
 
 
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock file: of two `up` or `deploy` at once, the second finds what the first has done."""
     with path.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # two `up` at once: the second finds what the first started
+        fcntl.flock(lock, fcntl.LOCK_EX)
         yield

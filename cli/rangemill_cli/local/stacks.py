@@ -79,7 +79,7 @@ def readable(reason: str) -> str:
     reason = re.sub(r"^Error: ", "", reason)
     reason = re.sub(r"^.*terminal failure state: .*?Reason: ", "", reason)
     reason = re.sub(
-        r"Sorry, the (\S+) resource .*? is not supported by this version[^,]*(, but is available in the latest \w+)?",
+        r"Sorry, the (\S+) resource .*? is not supported by this version[^,.]*(, but is available in the latest \w+)?",
         r"LocalStack cannot create \1 (put it behind a Condition)",
         reason,
     )

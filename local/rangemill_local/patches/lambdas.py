@@ -83,8 +83,8 @@ def concurrent_batches() -> None:
     SqsPoller.close = close_poller
 
 
-def reserved_concurrency() -> None:
-    """ReservedConcurrentExecutions in a template holds; LocalStack's CloudFormation reads it and does nothing."""
+def forgotten_properties() -> None:
+    """ReservedConcurrentExecutions holds, and a new EphemeralStorage too; LocalStack's CloudFormation forgets them."""
     create, update = LambdaFunctionProvider.create, LambdaFunctionProvider.update
 
     def reserve(request: ResourceRequest, event: ProgressEvent) -> ProgressEvent:
@@ -99,8 +99,16 @@ def reserved_concurrency() -> None:
             client.delete_function_concurrency(FunctionName=name)
         return event
 
+    def store(request: ResourceRequest, event: ProgressEvent) -> ProgressEvent:
+        if event.status == OperationStatus.SUCCESS and (storage := request.desired_state.get("EphemeralStorage")):
+            client = request.aws_client_factory.lambda_
+            name = event.resource_model["FunctionName"]
+            client.update_function_configuration(FunctionName=name, EphemeralStorage={"Size": int(storage["Size"])})
+            client.get_waiter("function_updated_v2").wait(FunctionName=name)
+        return reserve(request, event)
+
     LambdaFunctionProvider.create = lambda self, request: reserve(request, create(self, request))
-    LambdaFunctionProvider.update = lambda self, request: reserve(request, update(self, request))
+    LambdaFunctionProvider.update = lambda self, request: store(request, update(self, request))
 
 
-PATCHES = (finish_before_update, concurrent_batches, reserved_concurrency)
+PATCHES = (finish_before_update, concurrent_batches, forgotten_properties)

@@ -3,6 +3,7 @@
 import functools
 from typing import Any
 
+from botocore.waiter import SingleWaiterConfig
 from localstack.aws.api.cloudformation import ChangeSetType
 from localstack.services.cloudformation.engine.v2.change_set_model import ChangeAction
 from localstack.services.cloudformation.engine.v2.change_set_model_executor import (
@@ -85,8 +86,16 @@ def reason_of_failed_update() -> None:
 
 
 def look_more_often() -> None:
-    """Look ten times a second whether a resource is there, not once: nine functions made one after the other add up."""
+    """Look ten times a second whether a resource is there, not once: nine functions one after the other add up."""
     ResourceProviderExecutor.deploy_loop = functools.partialmethod(ResourceProviderExecutor.deploy_loop, sleep_time=0.1)
+    init = SingleWaiterConfig.__init__
+
+    def wait_less(self: SingleWaiterConfig, single_waiter_config: dict[str, Any]) -> None:
+        init(self, single_waiter_config)
+        self.delay /= 10
+        self.max_attempts *= 10
+
+    SingleWaiterConfig.__init__ = wait_less
 
 
 PATCHES = (

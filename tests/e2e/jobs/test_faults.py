@@ -78,7 +78,7 @@ def unversioned(app):
 
 
 def slow_job(app, ref):
-    return app.submit("test-slow", [ref], range_bytes=26, concurrency=2, history_budget_events=400)
+    return app.submit("test-slow", [ref], range_bytes=26, concurrency=2, history_budget_events=100)
 
 
 def test_an_unversioned_object_that_is_overwritten_fails_by_name_with_both_etags(app):
@@ -136,8 +136,8 @@ def test_a_pause_rests_and_a_cancel_ends(app):
 
 def test_zz_a_deployment_with_changed_code_stops_a_running_job(app):
     """Last: it changes the deployed pipelines."""
-    app.upload("code/slow.txt", SLOW * 4)
-    job_id = app.submit("test-slow", [ObjectRef(app.bucket, "code/slow.txt")], range_bytes=26, concurrency=2, history_budget_events=400)
+    app.upload("code/slow.txt", SLOW * 8)
+    job_id = app.submit("test-slow", [ObjectRef(app.bucket, "code/slow.txt")], range_bytes=26, concurrency=2, history_budget_events=100)
     app.wait_for_wave(job_id, 1)
     probes = app.paths.project / "layers/pipelines/probes.py"
     probes.write_text(probes.read_text() + "\n# changed\n")
