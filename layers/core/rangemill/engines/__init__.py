@@ -9,24 +9,36 @@ from rangemill.pipeline import Pipeline
 
 def make_engine(pipeline: Pipeline, settled: Settled, parameters: dict[str, Any] | None = None) -> Engine:
     """The engine of one slot. `parameters` replaces the pipeline's own. Raises `BadPipeline`, `BadStatement`."""
+    if pipeline.is_sql:
+        from rangemill.engines.sql import SqlEngine  # noqa: PLC0415
+
+        return SqlEngine(pipeline, settled)
     from rangemill.engines.python import PythonEngine  # noqa: PLC0415
 
     return PythonEngine(pipeline, settled, pipeline.parameters if parameters is None else parameters)
 
 
-def make_folder(pipeline: Pipeline, settled: Settled) -> Folder:  # noqa: ARG001 - SQL needs it
+def make_folder(pipeline: Pipeline, settled: Settled) -> Folder:
     """What folds partials and finishes the total. Raises `BadPipeline`, `BadStatement`."""
+    if pipeline.is_sql:
+        from rangemill.engines.sql import SqlFolder  # noqa: PLC0415
+
+        return SqlFolder(pipeline, settled)
     from rangemill.engines.python import PythonFolder  # noqa: PLC0415
 
     return PythonFolder(pipeline)
 
 
-def check_pipeline(pipeline: Pipeline, settled: Settled | None = None) -> list[str]:  # noqa: ARG001 - SQL needs it
+def check_pipeline(pipeline: Pipeline, settled: Settled | None = None) -> list[str]:
     """What can be known before a record is read. Returns warnings.
 
     Without `settled` (at submit or deploy) SQL is bound only where the columns are known from the document; with it
     (at Plan) always. Raises `BadPipeline` for a Python class that cannot be made, `BadStatement` for SQL.
     """
+    if pipeline.is_sql:
+        from rangemill.engines import _sql_check  # noqa: PLC0415
+
+        return _sql_check.check(pipeline, settled)
     from rangemill.engines._python_class import load_class  # noqa: PLC0415
 
     load_class(pipeline.apply.python or "")

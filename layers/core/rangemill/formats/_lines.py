@@ -33,6 +33,11 @@ def lines(data: bytes) -> Iterator[bytes]:
     return map(_without_end, BytesIO(data))
 
 
+def raw_lines(data: bytes) -> Iterator[bytes]:
+    """The lines with their ends."""
+    return iter(BytesIO(data))
+
+
 def _without_end(line: bytes) -> bytes:
     if line.endswith(b"\r\n"):
         return line[:-2]

@@ -51,7 +51,7 @@ def settle(samples: list[Sample], options: dict[str, Any], for_sql: bool) -> Set
             continue
         by_lower[name.lower()] = name
         columns.append((name, _infer.json_type(values)))
-    return Settled("jsonl", options, columns=columns)
+    return Settled("jsonl", options, columns=columns or None)
 
 
 def _object(line: bytes, sample: Sample, offset: int) -> dict[str, Any]:

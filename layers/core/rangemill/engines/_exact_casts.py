@@ -1,0 +1,39 @@
+"""Casts from text that refuse what they would change.
+
+DuckDB's own cast of `1.5` to BIGINT is 2, of `1.239` to DECIMAL(18,2) is 1.24, of `2026-01-02 03:04` to DATE is the
+day: silently. The common, exact forms cost a comparison; what is unusual is looked at with a regular expression.
+"""
+
+import re
+from typing import Final
+
+_INTEGERS: Final = frozenset(
+    {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT"}
+)
+_DECIMAL: Final = re.compile(r"DECIMAL\(\d+, ?(\d+)\)")
+
+
+def exact_cast(value: str, of: str) -> str:
+    """The expression for a VARCHAR expression as that type; at run time it raises where the value would change."""
+    cast = f"CAST({value} AS {of})"
+    if of == "VARCHAR":
+        return value
+    if of in _INTEGERS:
+        whole = f"{value} IS NULL OR regexp_full_match({value}, '\\s*[+-]?[0-9]+(\\.0*)?\\s*')"
+        return f"CASE WHEN CAST({cast} AS VARCHAR) = {value} OR {whole} THEN {cast} ELSE {_error(of)} END"
+    if decimal := _DECIMAL.fullmatch(of):
+        scale = int(decimal[1])
+        long = f"strlen({value}) - instr({value}, '.') > {scale}"
+        suspect = f"(contains({value}, '.') OR contains({value}, 'e') OR contains({value}, 'E'))"
+        exact = f"regexp_full_match({value}, '\\s*[+-]?[0-9]*(\\.[0-9]{{0,{scale}}}0*)?\\s*')"
+        return f"CASE WHEN {long} AND {suspect} AND NOT {exact} THEN {_error(of)} ELSE {cast} END"
+    if of == "DATE":
+        return f"CASE WHEN strlen({value}) > 10 AND strlen(trim({value})) > 10 THEN {_error(of)} ELSE {cast} END"
+    if of.startswith("TIMESTAMP"):
+        finer = f"strlen({value}) > 26 AND regexp_matches({value}, '\\.[0-9]{{6}}[0-9]*[1-9]')"
+        return f"CASE WHEN {finer} THEN {_error(of)} ELSE {cast} END"
+    return cast
+
+
+def _error(of: str) -> str:
+    return f"error('not exactly a value of {of.replace(chr(39), '')}')"

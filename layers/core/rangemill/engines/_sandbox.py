@@ -1,0 +1,139 @@
+"""A DuckDB that sees nothing but the bytes it is handed.
+
+One database per process stays warm; each engine works in a session of its own. Before the first statement of a user
+runs, external access is off (only our own memory files may be opened), extensions cannot be loaded, memory and
+temporary space are bounded, the time zone is UTC, one thread works, and the configuration is locked.
+"""
+
+import atexit
+import itertools
+import tempfile
+import weakref
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import duckdb
+
+from rangemill.engines._memory_files import PROTOCOL, MemoryFiles
+
+DEFAULT_MEMORY_BYTES: Final = 2**30
+DEFAULT_TEMPORARY_BYTES: Final = 256 * 2**20  # half of what Lambda gives /tmp by default
+# What the plan of a statement must not lose before its columns are read from it.
+_PRUNING: Final = "unused_columns"
+_sessions: Final = itertools.count()
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What DuckDB may use."""
+
+    memory_bytes: int = DEFAULT_MEMORY_BYTES
+    temporary_bytes: int = DEFAULT_TEMPORARY_BYTES
+
+
+@dataclass(slots=True)
+class _Database:
+    connection: duckdb.DuckDBPyConnection
+    files: MemoryFiles
+
+
+_bounds = Bounds()
+_databases: dict[bool, _Database] = {}
+
+
+def configure(bounds: Bounds) -> None:
+    """Set the bounds of this process; before its first session, as a function's wiring does."""
+    global _bounds  # noqa: PLW0603 - the database is the process's own as well
+    _bounds = bounds
+    _close_all()
+
+
+class Session:
+    """A connection with its own temporary tables and memory files; both go with `close`."""
+
+    def __init__(self, *, planning: bool = False) -> None:
+        database = _database(planning)
+        self._files = database.files
+        self._folder = f"s{next(_sessions)}"
+        self._numbers = itertools.count()
+        self._connection = database.connection.cursor()
+        self._release = weakref.finalize(self, _release, self._connection, self._files, self._folder)
+
+    def run(self, sql: str, parameters: list[Any] | None = None) -> list[tuple[Any, ...]]:
+        """The rows of a statement. Raises `duckdb.Error`."""
+        return self._connection.execute(sql, parameters).fetchall()
+
+    def put(self, name: str, content: bytes) -> str:
+        """Make a memory file of this session; returns the path that DuckDB opens.
+
+        No path is used twice, since DuckDB may remember what it read of one.
+        """
+        path = f"{self._folder}/{next(self._numbers)}-{name}"
+        self._files.contents[path] = content
+        return f"{PROTOCOL}://{path}"
+
+    def copy(self, select: str, options: str) -> tuple[bytes, int]:
+        """The rows of a SELECT as a file of that format, and how many they are."""
+        path = self.put("out", b"")
+        ((rows,),) = self.run(f"COPY ({select}) TO '{path}' ({options}, USE_TMP_FILE false)")
+        return self._files.contents.pop(path.removeprefix(f"{PROTOCOL}://")), rows
+
+    def drop_files(self) -> None:
+        """Forget the session's memory files."""
+        _drop_files(self._files, self._folder)
+
+    def close(self) -> None:
+        """Drop tables and files."""
+        self._release()
+
+
+def _database(planning: bool) -> _Database:
+    """The process's database; the one for planning runs only EXPLAIN and keeps a plan readable."""
+    if planning not in _databases:
+        _databases[planning] = _make_database(planning)
+    return _databases[planning]
+
+
+def _make_database(planning: bool) -> _Database:
+    connection = duckdb.connect(config={"threads": 1})
+    files = MemoryFiles()
+    connection.register_filesystem(files)
+    settings = {
+        "memory_limit": f"'{_bounds.memory_bytes}B'",
+        "temp_directory": f"'{Path(tempfile.gettempdir(), 'rangemill-duckdb')}'",
+        "max_temp_directory_size": f"'{_bounds.temporary_bytes}B'",
+        "TimeZone": "'UTC'",
+        "autoinstall_known_extensions": "false",
+        "autoload_known_extensions": "false",
+        "allow_community_extensions": "false",
+        "python_enable_replacements": "false",  # a statement must not see this program's variables
+        "enable_external_file_cache": "false",  # nothing is read twice
+        "allowed_directories": f"['{PROTOCOL}://']",
+    }
+    if planning:
+        optimizers = [name for (name,) in connection.execute("SELECT name FROM duckdb_optimizers()").fetchall()]
+        settings["disabled_optimizers"] = f"'{','.join(name for name in optimizers if name != _PRUNING)}'"
+    settings |= {"enable_external_access": "false", "lock_configuration": "true"}
+    for name, value in settings.items():
+        connection.execute(f"SET GLOBAL {name} = {value}")
+    return _Database(connection, files)
+
+
+def _release(connection: duckdb.DuckDBPyConnection, files: MemoryFiles, folder: str) -> None:
+    connection.close()
+    _drop_files(files, folder)
+
+
+def _drop_files(files: MemoryFiles, folder: str) -> None:
+    for name in [name for name in files.contents if name.startswith(f"{folder}/")]:
+        del files.contents[name]
+
+
+def _close_all() -> None:
+    for database in _databases.values():
+        database.connection.close()
+    _databases.clear()
+
+
+atexit.register(_close_all)

@@ -1,0 +1,177 @@
+"""A chunk: the blocks that one query takes, loaded into `records` and counted."""
+
+# ruff: noqa: S608 - statements are made of quoted names and literals; the user's own runs in the sandbox
+
+from bisect import bisect_right
+from dataclasses import dataclass, field
+from itertools import accumulate
+
+import duckdb
+
+from rangemill.blocks import Block
+from rangemill.engines import _sql_find
+from rangemill.engines._sandbox import Session
+from rangemill.engines._sql_bind import Bound
+from rangemill.engines._sql_names import LOADED, PLACES, Columns, literal, quote
+from rangemill.engines._sql_readers import LEFT_OUT, READERS
+from rangemill.engines.base import ObjectContext
+from rangemill.errors import BadRecord, CountMismatch
+from rangemill.formats import _lines
+from rangemill.formats.base import Settled
+
+
+@dataclass(slots=True)
+class Chunk:
+    """Blocks, each with the object that it is of."""
+
+    blocks: list[tuple[ObjectContext, Block]] = field(default_factory=list)
+    bytes: int = 0
+    records: int = 0
+
+    def add(self, of: ObjectContext, block: Block) -> None:
+        """One more block. Raises `BadRecord` for bytes that are not UTF-8."""
+        if not block.data.isascii():
+            _require_utf8(of, block)
+        self.blocks.append((of, block))
+        self.bytes += len(block.data)
+        self.records += block.records
+
+    def place(self) -> str:
+        """Object and bytes, for a sentence."""
+        (first, begin), (last, end) = self.blocks[0], self.blocks[-1]
+        until = end.offset + len(end.data)
+        if first.uri == last.uri:
+            return f"{first.uri}: bytes {begin.offset} to {until}"
+        return f"{first.uri} from byte {begin.offset} to {last.uri} byte {until}"
+
+
+def load(session: Session, chunk: Chunk, bound: Bound, settled: Settled) -> None:
+    """Make the chunk's records the relation `records`, with the columns that the statement needs.
+
+    The other columns are there as NULL, so that names bind; nothing reads them. Raises `BadRecord` for a record that
+    does not have its format or does not fit its column, `CountMismatch` when DuckDB took another number of records.
+    """
+    blocks = [block.data for _, block in chunk.blocks]
+    columns = [(name, of) for name, of in bound.records if name in bound.needed and _is_data(name, settled)]
+    try:
+        taken = load_rows(session, blocks, columns, settled)
+    except duckdb.Error as error:
+        raise _bad_record(session, chunk, columns, settled, error) from error
+    if taken != chunk.records:
+        raise _count_mismatch(session, chunk, columns, settled, taken)
+    _make_records(session, chunk, bound, settled, {name for name, _ in columns})
+
+
+def load_rows(session: Session, blocks: list[bytes], columns: Columns, settled: Settled) -> int:
+    """The rows of these blocks as a table; returns how many DuckDB took. Raises `duckdb.Error`."""
+    files, select = READERS[settled.format](blocks, columns, settled)
+    paths = [session.put(str(index), content) for index, content in enumerate(files)]
+    try:
+        ((taken,),) = session.run(f"CREATE OR REPLACE TEMP TABLE {LOADED} AS {select(paths)}")
+    finally:
+        session.drop_files()
+    return int(taken)
+
+
+def _is_data(name: str, settled: Settled) -> bool:
+    return settled.columns is None or any(name == column for column, _ in settled.columns)
+
+
+def _make_records(session: Session, chunk: Chunk, bound: Bound, settled: Settled, loaded: set[str]) -> None:
+    source = LOADED
+    on_demand: dict[str, str] = {}
+    if "_offset" in bound.needed and not _is_data("_offset", settled):
+        _load_places(session, chunk, settled)
+        source = f"{LOADED} POSITIONAL JOIN {PLACES}"
+        on_demand["_offset"] = f"{PLACES}._offset"
+    for name, value in (("_object", chunk.blocks[0][0].key), ("_bucket", chunk.blocks[0][0].bucket)):
+        if not _is_data(name, settled):
+            on_demand[name] = literal(value)
+    chosen = ", ".join(
+        f"{quote(name) if name in loaded else on_demand.get(name, f'CAST(NULL AS {of})')} AS {quote(name)}"
+        for name, of in bound.records
+    )
+    session.run(f"CREATE OR REPLACE TEMP VIEW records AS SELECT {chosen} FROM {source}")
+
+
+def _load_places(session: Session, chunk: Chunk, settled: Settled) -> None:
+    places = [
+        block.offset + start
+        for _, block in chunk.blocks
+        for line, start in _with_starts(block.data)
+        if not LEFT_OUT[settled.format](line)
+    ]
+    path = session.put("places", "\n".join(map(str, places)).encode())
+    session.run(
+        f"CREATE OR REPLACE TEMP TABLE {PLACES} AS SELECT CAST(place AS BIGINT) AS _offset "
+        f"FROM (SELECT unnest(string_split(content, chr(10))) AS place FROM read_text('{path}'))"
+    )
+    session.drop_files()
+
+
+def _with_starts(data: bytes) -> list[tuple[bytes, int]]:
+    lines = list(_lines.raw_lines(data))
+    return list(zip(lines, accumulate(map(len, lines), initial=0), strict=False))
+
+
+def _require_utf8(of: ObjectContext, block: Block) -> None:
+    try:
+        block.data.decode()
+    except UnicodeDecodeError as error:
+        offset = block.offset + block.data.rfind(b"\n", 0, error.start) + 1
+        raise BadRecord(
+            f"{of.uri}: the record at byte {offset} is not UTF-8, which SQL text must be",
+            object_uri=of.uri,
+            offset=offset,
+        ) from None
+
+
+def _bad_record(
+    session: Session, chunk: Chunk, columns: Columns, settled: Settled, error: duckdb.Error
+) -> BadRecord | CountMismatch:
+    lines = _Lines(chunk, settled)
+    index = _sql_find.first_failing(lambda part: load_rows(session, part, columns, settled), lines.lines)
+    if index is None:
+        return BadRecord(
+            f"{chunk.place()}: DuckDB cannot read these records: {error}", object_uri=chunk.blocks[0][0].uri
+        )
+    of, offset = lines.place(index)
+    problem = _sql_find.problem(
+        lambda part, some: load_rows(session, part, some, settled), lines.lines[index], columns, settled
+    )
+    return BadRecord(f"{of.uri}: the record at byte {offset}: {problem}", object_uri=of.uri, offset=offset)
+
+
+def _count_mismatch(session: Session, chunk: Chunk, columns: Columns, settled: Settled, taken: int) -> CountMismatch:
+    lines = _Lines(chunk, settled)
+    index = _sql_find.first_failing(lambda part: load_rows(session, part, columns, settled), lines.lines)
+    where, of, offset = "", chunk.blocks[0][0], None
+    if index is not None:
+        of, offset = lines.place(index)
+        where = f"; the first difference is at byte {offset} of {of.uri}"
+    return CountMismatch(
+        f"{chunk.place()}: the format found {chunk.records} records, DuckDB took {taken}{where}",
+        object_uri=of.uri,
+        offset=offset,
+    )
+
+
+class _Lines:
+    """The chunk's records one by one, with where each is from; made only to find a bad one."""
+
+    def __init__(self, chunk: Chunk, settled: Settled) -> None:
+        left_out = LEFT_OUT[settled.format]
+        self._blocks = chunk.blocks
+        self._firsts: list[int] = []
+        self._starts: list[int] = []
+        self.lines: list[bytes] = []
+        for _, block in chunk.blocks:
+            self._firsts.append(len(self.lines))
+            for line, start in _with_starts(block.data):
+                if not left_out(line):
+                    self.lines.append(line)
+                    self._starts.append(block.offset + start)
+
+    def place(self, index: int) -> tuple[ObjectContext, int]:
+        """Object and offset of the record of that index."""
+        return self._blocks[bisect_right(self._firsts, index) - 1][0], self._starts[index]

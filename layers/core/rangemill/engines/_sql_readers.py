@@ -1,0 +1,142 @@
+"""How DuckDB reads each format's blocks: contents for memory files, and the SELECT over them.
+
+Every line of a block is a row of the SELECT, in order, and nothing else is: what DuckDB would drop (empty lines) or
+choke on (mixed line ends) is put right here. The count of rows is compared with the format's afterwards.
+"""
+
+# ruff: noqa: S608 - statements are made of quoted names and literals; the user's own runs in the sandbox
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final, Protocol
+
+from rangemill.engines._exact_casts import exact_cast
+from rangemill.engines._sql_names import Columns, literal, quote
+from rangemill.formats import _lines
+from rangemill.formats import csv as csv_format
+from rangemill.formats.base import Settled
+
+_FILE_BYTES: Final = 4 * 2**20  # `string_split` over 64 MiB at once is forty times slower than over 4
+_LEAST_LINE_BYTES: Final = 2 * 2**20
+_NESTED: Final = ("STRUCT(", "MAP(", "JSON", "UNION(", "DOUBLE", "FLOAT")  # read as they are, not through text
+
+
+class Reader(Protocol):
+    """A format's way into DuckDB."""
+
+    def __call__(
+        self, blocks: list[bytes], columns: Columns, settled: Settled
+    ) -> tuple[list[bytes], Callable[[list[str]], str]]:
+        """The contents of the files to make, and the SELECT of those columns, given the files' paths."""
+
+
+def text(blocks: list[bytes], columns: Columns, settled: Settled) -> tuple[list[bytes], Callable[[list[str]], str]]:  # noqa: ARG001
+    """Lines split by DuckDB itself: exact for empty lines, lone returns and NUL, which `read_csv` is not."""
+    has_returns = any(b"\r" in block for block in blocks)
+    files = [b"\n".join(group) for group in _groups(_line_text(block, has_returns) for block in blocks)]
+    line = "CASE WHEN ends_with(line, chr(13)) THEN left(line, -1) ELSE line END" if has_returns else "line"
+    chosen = f"{line} AS line" if columns else "0 AS none"
+
+    def select(paths: list[str]) -> str:
+        lines = f"SELECT unnest(string_split(content, chr(10))) AS line FROM read_text({_list(paths)})"
+        return f"SELECT {chosen} FROM ({lines})"
+
+    return files, select
+
+
+def _line_text(block: bytes, has_returns: bool) -> bytes:
+    """The block without its last newline, so that splitting gives its lines and no empty one after them."""
+    if block.endswith(b"\n"):
+        return block[:-1]
+    return (
+        block + b"\r" if has_returns and block.endswith(b"\r") else block
+    )  # that return is data: give SQL one to strip
+
+
+def csv(blocks: list[bytes], columns: Columns, settled: Settled) -> tuple[list[bytes], Callable[[list[str]], str]]:
+    """Every column as text, so that what a typed read would round is seen; then exact casts."""
+    options = csv_format.options_of(settled)
+    files = [b"".join(group) for group in _groups(_csv_text(block) for block in blocks)]
+    files = [_lines.BOM + file if file.startswith(_lines.BOM) else file for file in files]  # DuckDB drops one
+    names = "{" + ", ".join(f"{literal(name)}: 'VARCHAR'" for name, _ in settled.columns or []) + "}"
+    arguments = {
+        "header": "false",
+        "auto_detect": "false",
+        "delim": literal(options.delimiter),
+        "quote": literal(options.quote),
+        "escape": literal(options.quote),
+        "nullstr": _list(options.nulls or [""]),
+        "strict_mode": "true",
+        "null_padding": "false",
+        "max_line_size": str(_longest(files)),
+        "columns": names,
+    }
+    chosen = ", ".join(f"{exact_cast(quote(name), of)} AS {quote(name)}" for name, of in columns) or "0 AS none"
+
+    def select(paths: list[str]) -> str:
+        reading = ", ".join(f"{name} = {value}" for name, value in arguments.items())
+        return f"SELECT {chosen} FROM read_csv({_list(paths)}, {reading})"
+
+    return files, select
+
+
+def _csv_text(block: bytes) -> bytes:
+    if b"\r" in block:
+        block = block.replace(b"\r\n", b"\n")  # DuckDB takes one kind of line end per file
+    if _lines.has_blank_line(block):
+        block = b"\n".join(_lines.lines_except(block, _lines.is_empty))
+    return block if block.endswith(b"\n") else block + b"\n"
+
+
+def jsonl(blocks: list[bytes], columns: Columns, settled: Settled) -> tuple[list[bytes], Callable[[list[str]], str]]:  # noqa: ARG001
+    """Scalars as text with exact casts; nested values and floats as DuckDB reads them."""
+    files = [b"".join(group) for group in _groups(_json_text(block) for block in blocks)]
+    raw = {name: of if of.startswith(_NESTED) or of.endswith("]") else "VARCHAR" for name, of in columns}
+    chosen = ", ".join(
+        f"{exact_cast(quote(name), of) if raw[name] == 'VARCHAR' else quote(name)} AS {quote(name)}"
+        for name, of in columns
+    )
+    names = "{" + ", ".join(f"{literal(name)}: {literal(of)}" for name, of in raw.items()) + "}"
+    size = f"format = 'newline_delimited', maximum_object_size = {_longest(files)}"
+
+    def select(paths: list[str]) -> str:
+        if not columns:
+            return f"SELECT 0 AS none FROM read_json_objects({_list(paths)}, {size})"
+        return f"SELECT {chosen} FROM read_json({_list(paths)}, {size}, auto_detect = false, columns = {names})"
+
+    return files, select
+
+
+def _json_text(block: bytes) -> bytes:
+    if _lines.has_blank_line(block):
+        block = b"\n".join(_lines.lines_except(block, _lines.is_blank))
+    return block if block.endswith(b"\n") else block + b"\n"
+
+
+def _groups(contents: Iterable[bytes]) -> Iterator[list[bytes]]:
+    """Small blocks together, so that a thousand of them are not a thousand files."""
+    group: list[bytes] = []
+    size = 0
+    for content in contents:
+        if group and size + len(content) > _FILE_BYTES:
+            yield group
+            group, size = [], 0
+        group.append(content)
+        size += len(content) + 1
+    if group:
+        yield group
+
+
+def _longest(files: list[bytes]) -> int:
+    return max([_LEAST_LINE_BYTES, *map(len, files)])
+
+
+def _list(texts: list[str]) -> str:
+    return "[" + ", ".join(map(literal, texts)) + "]"
+
+
+READERS: Final[dict[str, Reader]] = {"text": text, "csv": csv, "jsonl": jsonl}
+LEFT_OUT: Final[dict[str, Callable[[bytes], bool]]] = {
+    "text": lambda _: False,
+    "csv": _lines.is_empty,
+    "jsonl": _lines.is_blank,
+}
