@@ -40,6 +40,16 @@ def app(function: str) -> ModuleType:
     return module
 
 
+def remembering(seen: list[Any], answer: Any) -> Callable[..., Any]:
+    """A stand-in that keeps its first argument and gives that answer."""
+
+    def stand_in(first: Any, *_: Any, **__: Any) -> Any:
+        seen.append(first)
+        return answer
+
+    return stand_in
+
+
 def sample(name: str) -> Any:
     return json.loads((ROOT / f"events/{name}.json").read_text())
 
@@ -74,7 +84,7 @@ def test_a_state_function_passes_its_message_on_and_answers_a_context(
 ):
     seen: list[StateMessage] = []
     answer = Context(JOB, 0, "FETCH", wave=1, slots=2, concurrency=2, map=MapInput("work", "key"))
-    monkeypatch.setattr(core, "run", lambda message, *_, **__: seen.append(message) or answer)
+    monkeypatch.setattr(core, "run", remembering(seen, answer))
     module = app(function)
     monkeypatch.setattr(module, "wired", lambda: wiring(world))
     document = module.handler(sample(event), LambdaContext())
@@ -152,7 +162,7 @@ def ingest(monkeypatch: Any, world: Any, take: Callable[[ObjectRef], Any]) -> An
 def test_ingest_takes_keys_as_they_are(monkeypatch, world):
     """EventBridge gives the plain key: a `+` and a `%20` in it are the key's own."""
     seen: list[ObjectRef] = []
-    module = ingest(monkeypatch, world, lambda ref: seen.append(ref) or {})
+    module = ingest(monkeypatch, world, remembering(seen, {}))
     answer = module.handler(sample("ingest/names_that_look_encoded"), LambdaContext())
     assert answer == {"batchItemFailures": []}
     assert seen == [
@@ -169,7 +179,7 @@ def test_ingest_takes_keys_as_they_are(monkeypatch, world):
 
 def test_one_bad_message_does_not_hold_up_the_others(monkeypatch, world):
     seen: list[ObjectRef] = []
-    module = ingest(monkeypatch, world, lambda ref: seen.append(ref) or {})
+    module = ingest(monkeypatch, world, remembering(seen, {}))
     answer = module.handler(sample("ingest/one_message_is_no_event"), LambdaContext())
     assert [failure["itemIdentifier"][-1] for failure in answer["batchItemFailures"]] == ["2"]
     assert len(seen) == 1
@@ -195,7 +205,7 @@ def test_a_whole_batch_that_fails_goes_back_to_the_queue(monkeypatch, world):
 )
 def test_abandon_hears_of_a_failure_by_the_machine_and_by_eventbridge(monkeypatch, world, event, error):
     seen: list[abandon.Failure] = []
-    monkeypatch.setattr(abandon, "run", lambda failure, _: not seen.append(failure))
+    monkeypatch.setattr(abandon, "run", remembering(seen, True))
     module = app("abandon")
     monkeypatch.setattr(module, "wired", lambda: world)
     assert module.handler(sample(event), LambdaContext()) == {"marked": True}
