@@ -26,7 +26,7 @@ from rangemill_cli.local.cloud import CREDENTIALS, REGION, STACK, LocalCloud
 PROJECT = Path(__file__).resolve().parent.parent
 RANGEMILL = str(PROJECT / ".venv/bin/rangemill")
 # So few events that a wave or two fill an execution: the job has to carry itself on, again and again.
-HISTORY_BUDGET_EVENTS = 150
+HISTORY_BUDGET_EVENTS = 80
 SMALL_RANGE_BYTES = 1 << 20
 PATIENCE_SECONDS = 300
 POLL_SECONDS = 0.3

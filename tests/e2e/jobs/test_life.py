@@ -55,14 +55,14 @@ def test_ranges_of_one_byte_and_generations_under_a_small_budget(app):
     body = b"".join(b"%d\n" % n for n in range(25)) + b"no newline"
     app.upload("many/generations.txt", body)
     ref = ObjectRef(app.bucket, "many/generations.txt")
-    job_id = app.submit("test-lines", [ref], range_bytes=1, concurrency=4, history_budget_events=150)
+    job_id = app.submit("test-lines", [ref], range_bytes=1, concurrency=4, history_budget_events=100)
     row = app.wait(job_id, 240)
     assert app.proved(row) == app.expected(body)
     assert row.result["ranges"] == len(body)
     assert row.result["generations"] >= 3
     histories = app.histories(job_id)
     assert len(histories) == row.result["generations"]
-    assert all(len(history) <= 150 for history in histories)
+    assert all(len(history) <= 100 for history in histories)
     # What passes between states stays within a kilobyte, at every transition of every generation.
     for history in histories:
         for event in history:
