@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ class _Template(yaml.SafeLoader):
 _Template.add_multi_constructor("!", lambda loader, suffix, node: None)
 
 
+@cache
 def table_definition() -> dict[str, Any]:
     """The job table as the template defines it."""
     resource = yaml.load(TEMPLATE.read_text(), Loader=_Template)["Resources"]["JobTable"]["Properties"]

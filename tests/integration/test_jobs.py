@@ -36,7 +36,7 @@ FULL = JobRow(
     totals=Totals(1, 2**50, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13),
     cost_usd=0.1 + 0.2,
     rest_reason="paused",
-    error={"type": "X", "message": "é \"q\" \n", "object": None, "offset": 2**53 + 1},
+    error={"type": "X", "message": 'é "q" \n', "object": None, "offset": 2**53 + 1},
     result={"proof": {"complete": True, "matched": None}, "output": ["s3://b/k"], "seconds": 4.2},
 )
 
