@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 @cache
 def session() -> boto3.Session:
-    """The session of this process."""
-    return boto3.Session()
+    """The session of this process. boto3 itself does not look at AWS_REGION, which Lambda and the CLI v2 set."""
+    return boto3.Session(region_name=os.environ.get("AWS_REGION"))
 
 
 def client(service: str) -> Any:

@@ -56,8 +56,8 @@ def importable(folder: Path) -> Iterator[None]:
                 del sys.modules[name]
 
 
-def check(entry: Entry) -> list[str]:
-    """Check what can be known before a record is read; its warnings.
+def check(entry: Entry, also: Path | None = None) -> list[str]:
+    """Check what can be known before a record is read; its warnings. `also`: a second folder for Python modules.
 
     Raises `BadPipeline` with file and line, also for SQL that does not bind.
     """
@@ -65,7 +65,7 @@ def check(entry: Entry) -> list[str]:
 
     source = documents.parse_yaml(entry.text, entry.file)
     try:
-        with importable(Path(entry.file).parent):
+        with importable(also or Path(entry.file).parent), importable(Path(entry.file).parent):
             return check_pipeline(entry.pipeline)
     except BadPipeline as mistake:
         raise source.problem(mistake.field, mistake.problem) from mistake

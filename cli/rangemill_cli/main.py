@@ -1,6 +1,7 @@
 """The `rangemill` command: one module per command, imported when it is asked for."""
 
 import importlib
+import os
 import sys
 from typing import Final
 
@@ -8,15 +9,16 @@ import click
 
 from rangemill_cli.errors import CliError, show_error
 
-# command name -> module:attribute. Lazy, so that `rangemill run` does not pay for boto3 nor `local` for DuckDB.
+# command name -> (module:attribute, what it does). Lazy, so that `rangemill run` does not pay for boto3 nor `local` for
+# DuckDB, and `--help` for none of them.
 COMMANDS: Final = {
-    "bucket": "rangemill_cli.bucket:bucket",
-    "check": "rangemill_cli.check:check",
-    "local": "rangemill_cli.local.commands:local",
-    "results": "rangemill_cli.results:results",
-    "run": "rangemill_cli.run:run",
-    "status": "rangemill_cli.status:status",
-    "submit": "rangemill_cli.submit:submit",
+    "bucket": ("rangemill_cli.bucket:bucket", "Let an existing bucket's uploads start jobs."),
+    "check": ("rangemill_cli.check:check", "Say what is wrong with pipelines before they are deployed."),
+    "local": ("rangemill_cli.local.commands:local", "A cloud on this machine: LocalStack without Docker."),
+    "results": ("rangemill_cli.results:results", "Show or download what a job made."),
+    "run": ("rangemill_cli.run:run", "Run a pipeline over files on this machine."),
+    "status": ("rangemill_cli.status:status", "Show a job, or all recent ones."),
+    "submit": ("rangemill_cli.submit:submit", "Start a job over S3 objects."),
 }
 
 
@@ -24,14 +26,21 @@ class LazyGroup(click.Group):
     """A click group whose commands are imported on first use."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """All names."""
         return sorted(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Import the command."""
         if cmd_name not in COMMANDS:
             return None
-        module_name, attribute = COMMANDS[cmd_name].split(":")
+        module_name, attribute = COMMANDS[cmd_name][0].split(":")
         command: click.Command = getattr(importlib.import_module(module_name), attribute)
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, COMMANDS[name][1]) for name in sorted(COMMANDS)])
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -54,3 +63,9 @@ def main() -> None:
     except CliError as error:
         show_error(error)
         sys.exit(error.exit_code)
+    except Exception as error:
+        if os.environ.get("RANGEMILL_DEBUG"):
+            raise
+        what = f"Rangemill itself failed with {type(error).__name__}: {error}"
+        show_error(CliError(what, "Please report it, with what RANGEMILL_DEBUG=1 shows when you repeat the command."))
+        sys.exit(1)

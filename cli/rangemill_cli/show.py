@@ -105,8 +105,8 @@ def first_rows(outputs: list[str], read: preview.Reader) -> None:
     table(*preview.rows(outputs, read, _ROWS))
 
 
-def summary(document: dict[str, Any]) -> None:
-    """Counts, proof and places of a job, from the object that `--json` prints."""
+def summary(document: dict[str, Any], *, with_error: bool = False) -> None:
+    """Counts, proof and places of a job, from the object that `--json` prints; its error only where none else tells."""
     status = str(document["status"])
     colour = {"SUCCEEDED": "green", "FAILED": "red"}.get(status, "yellow")
     click.echo(click.style(status, fg=colour, bold=True) + f"  {document['job_id']}  ({document['pipeline']})")
@@ -122,7 +122,7 @@ def summary(document: dict[str, Any]) -> None:
         click.echo(f"Output     {output}")
     if document["report"]:
         click.echo(f"Report     {document['report']}")
-    if document["error"]:
+    if with_error and document["error"]:
         click.echo(f"Error      {document['error']['type']}: {document['error']['message']}")
 
 

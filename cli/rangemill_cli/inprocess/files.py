@@ -44,7 +44,7 @@ class LocalFiles:
         if not S_ISREG(status.st_mode):
             raise BadRequest(f"{ref.key} is not a regular file", object_uri=ref.key)
         if ref.etag is not None and ref.etag != etag_of(status):
-            raise ObjectChanged(ref.key, ref.etag, etag_of(status))
+            raise _changed(ref.key, ref.etag, etag_of(status))
         pin = PinnedObject(index, "", ref.key, etag_of(status), status.st_size)
         crc = 0
         for piece in self.read(pin, 0, pin.size_bytes):
@@ -92,4 +92,10 @@ def etag_of(status: os.stat_result) -> str:
 def _require_same(descriptor: int, pin: PinnedObject) -> None:
     now = etag_of(os.fstat(descriptor))
     if now != pin.etag:
-        raise ObjectChanged(pin.key, pin.etag, now)
+        raise _changed(pin.key, pin.etag, now)
+
+
+def _changed(path: str, expected: str, actual: str) -> ObjectChanged:
+    error = ObjectChanged(path, expected, actual)
+    error.message = f"{path} was changed while the job ran; run it again once nothing writes to the file"
+    return error

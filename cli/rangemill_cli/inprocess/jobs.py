@@ -206,11 +206,11 @@ class MemoryJobs(MemoryBatches):
         """What people want of a job that has not ended; False when it has."""
         return self._update(job_id, {"desired": desired}, lambda row: row.status in ("WAITING", "RUNNING", "PAUSED"))
 
-    def by_status(self, status: Status) -> Iterator[JobRow]:
-        """Jobs of a status, oldest first."""
+    def by_status(self, status: Status, *, newest_first: bool = False) -> Iterator[JobRow]:
+        """Jobs of a status, oldest first unless said otherwise."""
         with self._lock:
             found = [row for row in self._rows.values() if row.status == status]
-        yield from sorted(found, key=lambda row: row.created)
+        yield from sorted(found, key=lambda row: row.created, reverse=newest_first)
 
     def is_taken(self, pipeline: str, token: str) -> bool:
         """Whether a job or a batch of that pipeline has the object of that identity."""

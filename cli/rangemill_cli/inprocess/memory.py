@@ -58,6 +58,13 @@ class MemoryStore:
             self._bodies[self.uri(key)] = body
             return True
 
+    def delete_below(self, prefix: str) -> int:
+        """See `Store`."""
+        found = self.keys(prefix)
+        for key in found:
+            del self._bodies[key]
+        return len(found)
+
     def uri(self, key: str) -> str:
         """`s3://bucket/key`."""
         return key if key.startswith("s3://") else f"s3://{self._bucket}/{key}"

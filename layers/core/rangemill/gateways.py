@@ -36,6 +36,9 @@ class Store(Protocol):
     def put_once(self, key: str, body: bytes) -> bool:
         """Put if nothing is there; False when somebody was first."""
 
+    def delete_below(self, prefix: str) -> int:
+        """Delete every key of the work bucket that begins so; how many there were."""
+
     def uri(self, key: str) -> str:
         """How a person is told where the key lies."""
 
@@ -118,8 +121,8 @@ class Jobs(Protocol):
     def note_error(self, job_id: str, generation: int, error: dict[str, Any]) -> None:
         """Keep an error's data until the job is marked; losing the condition does nothing."""
 
-    def by_status(self, status: Status) -> Iterator[JobRow]:
-        """Jobs of a status, oldest first."""
+    def by_status(self, status: Status, *, newest_first: bool = False) -> Iterator[JobRow]:
+        """Jobs of a status, oldest first unless said otherwise."""
 
     def lock(self, name: str, owner: str, now: datetime, seconds: int) -> bool:
         """Take a lock that expires; False while somebody else holds it."""
@@ -153,6 +156,9 @@ class Jobs(Protocol):
 
     def is_taken(self, pipeline: str, token: str) -> bool:
         """Whether a job or a batch of that pipeline has the object of that identity."""
+
+    def forget(self, job_id: str) -> None:
+        """Delete the job's row and its history."""
 
     def waves(self, job_id: str) -> Iterator[WaveRow]:
         """A job's waves, in order."""

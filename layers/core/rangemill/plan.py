@@ -5,6 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
+import msgspec
+
 from rangemill import decide, formats, keys, messages, pages
 from rangemill.errors import BadRecord, BadRequest
 from rangemill.formats.base import Sample, Settled
@@ -78,11 +80,26 @@ def _page(job_id: str, number: int, gateways: Gateways, defaults: Defaults) -> P
     """The page of that number: the one that was put first, whoever put it."""
     key = keys.plan_page(job_id, number)
     if gateways.store.get(key) is None:
-        request = pages.request(gateways.store, job_id)
+        request = requested(gateways.store, job_id)
         before = pages.plan_page(gateways.store, job_id, number - 1) if number > 0 else None
         page = build_page(request, before, gateways.objects, _range_bytes(request, defaults))
         gateways.store.put_once(key, messages.encode(page))
     return pages.plan_page(gateways.store, job_id, number)
+
+
+def requested(store: Store, job_id: str) -> JobRequest:
+    """What was asked; a request that only names a deployed pipeline gets its document here, where it is deployed.
+
+    Raises `UnknownPipeline`.
+    """
+    request = pages.request(store, job_id)
+    if request.pipeline_text:
+        return request
+    # Imported here: jobs of events bring their document along, and reading a whole catalog is not free.
+    from rangemill import catalog  # noqa: PLC0415
+
+    entry = catalog.deployed().find(request.pipeline_name)
+    return msgspec.structs.replace(request, pipeline_text=entry.text, pipeline_file=entry.file)
 
 
 def build_page(request: JobRequest, before: PlanPage | None, objects: Objects, range_bytes: int) -> PlanPage:
@@ -153,7 +170,7 @@ def _settle(
 ) -> messages.JobRow:
     """Everything that is decided once: schema, sizes, code. Put once; a repeat takes the first one's."""
     store = gateways.store
-    request = pages.request(store, context.job_id)
+    request = requested(store, context.job_id)
     objects = last_page.objects_before + len(last_page.objects)
     if objects == 0:
         where = ", ".join(f"s3://{p.bucket}/{p.prefix}" for p in request.prefixes)

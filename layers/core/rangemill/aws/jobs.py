@@ -177,15 +177,23 @@ class DynamoJobs(DynamoBatches):
             {":waiting": "WAITING", ":running": "RUNNING", ":paused": "PAUSED"},
         )
 
-    def by_status(self, status: Status) -> Iterator[JobRow]:
-        """Jobs of a status, oldest first."""
+    def by_status(self, status: Status, *, newest_first: bool = False) -> Iterator[JobRow]:
+        """Jobs of a status, oldest first unless said otherwise."""
         yield from self._query(
             JobRow,
             IndexName=_INDEX,
             KeyConditionExpression="#status = :status",
             ExpressionAttributeNames={"#status": "status"},
             ExpressionAttributeValues={":status": to_value(status)},
+            ScanIndexForward=not newest_first,
         )
+
+    def forget(self, job_id: str) -> None:
+        """Delete the job's row and its history; the row last, because it is what finds the rest."""
+        history = [f"GEN#{g.generation:06d}" for g in self.generations(job_id)]
+        history += [f"WAVE#{w.wave:08d}" for w in self.waves(job_id)]
+        for sk in (*history, "JOB"):
+            self._write("delete_item", f"forget job {job_id}", Key=_key(job_id, sk))
 
     def waves(self, job_id: str) -> Iterator[WaveRow]:
         """A job's waves, in order."""
