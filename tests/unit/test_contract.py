@@ -1,6 +1,7 @@
 """The contract between template, state machine and code: what one names, the others have."""
 
 import dataclasses
+import json
 import re
 import tomllib
 import typing
@@ -12,6 +13,8 @@ from typing import Any
 import msgspec
 import pytest
 import yaml
+from cfnlint.api import ManualArgs
+from cfnlint.api import lint as cfn_lint
 from rangemill import errors, keys, limits, messages, settings
 
 ROOT = Path(__file__).parents[2]
@@ -130,6 +133,20 @@ def test_every_substitution_is_defined_and_every_definition_is_used():
     for name, value in defined.items():
         if name.endswith("FunctionArn"):
             assert value == {"Fn::GetAtt": f"{name.removesuffix('Arn')}.Arn"}
+
+
+def test_the_machine_is_in_the_states_language():
+    defined = RESOURCES["JobStateMachine"]["Properties"]["DefinitionSubstitutions"]
+    machine = {
+        "Type": "AWS::StepFunctions::StateMachine",
+        "Properties": {
+            "RoleArn": "arn:aws:iam::123456789012:role/job",
+            "Definition": ASL,
+            "DefinitionSubstitutions": dict.fromkeys(defined, "anything"),
+        },
+    }
+    found = cfn_lint(json.dumps({"Resources": {"Machine": machine}}), config=ManualArgs(regions=["us-east-1"]))
+    assert [match.message for match in found] == []
 
 
 def test_the_machine_may_invoke_exactly_the_functions_that_it_names():
