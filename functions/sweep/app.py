@@ -1,11 +1,11 @@
-"""Sweep: objects that no event announced become jobs, and what there is room for starts."""
+"""Sweep: objects that no event announced become jobs, what there is room for starts, and what old jobs left goes."""
 
 import os
 from functools import cache
 from typing import Any
 
 import boto3
-from rangemill import admission, catalog
+from rangemill import admission, catalog, retention
 from rangemill.aws import gateways
 from rangemill.gateways import Gateways
 from rangemill.observability import LambdaContext, measure, observed
@@ -34,4 +34,5 @@ def handler(_event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
     for pipeline, objects in taken.items():
         measure(pipeline, ObjectsTaken=objects)
     admission.admit(catalog.deployed(), world, settings.max_running_jobs)
-    return {"taken": taken}
+    forgotten = retention.forget_old_jobs(world, settings.retention_days)
+    return {"taken": taken, "forgotten": len(forgotten)}

@@ -66,6 +66,13 @@ class FolderStore:
             raise _refused(path, error) from error
         return True
 
+    def delete_below(self, prefix: str) -> int:
+        """Delete every document of the work folder whose key begins so; how many there were."""
+        found = [file for file in self._work.rglob("*") if file.is_file() and file.relative_to(self._work).as_posix().startswith(prefix)]
+        for file in found:
+            file.unlink()
+        return len(found)
+
     def uri(self, key: str) -> str:
         """The file's path, of a result the one that it is going to have."""
         name = self._published_name(key)

@@ -217,6 +217,12 @@ class MemoryJobs(MemoryBatches):
         with self._lock:
             return f"{pipeline}-{token}" in self._rows or (pipeline, token) in self._taken
 
+    def forget(self, job_id: str) -> None:
+        """Delete the job's row and its history."""
+        with self._lock:
+            for kept in (self._rows, self._waves, self._generations):
+                kept.pop(job_id, None)
+
     def waves(self, job_id: str) -> Iterator[WaveRow]:
         """A job's waves, in order."""
         with self._lock:

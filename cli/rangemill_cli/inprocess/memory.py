@@ -59,10 +59,11 @@ class MemoryStore:
             return True
 
     def delete_below(self, prefix: str) -> int:
-        """See `Store`."""
+        """Delete every key of the work bucket that begins so; how many there were."""
         found = self.keys(prefix)
-        for key in found:
-            del self._bodies[key]
+        with self._lock:
+            for key in found:
+                del self._bodies[self.uri(key)]
         return len(found)
 
     def uri(self, key: str) -> str:

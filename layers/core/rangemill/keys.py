@@ -8,6 +8,11 @@ def spread(job_id: str, *parts: object) -> str:
     return hashlib.sha256("/".join(map(str, (job_id, *parts))).encode()).hexdigest()[:2]
 
 
+def job_root(job_id: str) -> str:
+    """Everything that is kept until some days after the job's end."""
+    return f"jobs/{job_id}/"
+
+
 def request(job_id: str) -> str:
     """What was asked."""
     return f"jobs/{job_id}/request.json"

@@ -68,6 +68,19 @@ class S3Store:
             time.sleep(pause_seconds)
         raise Transient(f"cannot write s3://{bucket}/{key}: another write of it was under way each time")
 
+    def delete_below(self, prefix: str) -> int:
+        """Delete every key of the work bucket that begins so; how many there were."""
+        deleted = 0
+        try:
+            for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix):
+                found = [{"Key": entry["Key"]} for entry in page.get("Contents", [])]
+                if found:
+                    self._client.delete_objects(Bucket=self._bucket, Delete={"Objects": found, "Quiet": True})  # type: ignore[typeddict-item]  # dicts of Key
+                    deleted += len(found)
+        except (ClientError, BotoCoreError) as error:
+            failures.raise_named(error, f"delete s3://{self._bucket}/{prefix}")
+        return deleted
+
     def uri(self, key: str) -> str:
         """`s3://bucket/key`."""
         bucket, key = self._place(key)

@@ -64,6 +64,10 @@ class Session:
         """The rows of a statement. Raises `duckdb.Error`."""
         return self._connection.execute(sql, parameters).fetchall()
 
+    def type_of(self, written: str) -> str:
+        """A type as DuckDB spells it. Raises `duckdb.Error` for what is none."""
+        return str(self._connection.sqltype(written))
+
     def put(self, name: str, content: bytes) -> str:
         """Make a memory file of this session; returns the path that DuckDB opens.
 

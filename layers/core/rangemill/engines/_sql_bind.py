@@ -10,7 +10,7 @@ import duckdb
 
 from rangemill.engines import _sql_types
 from rangemill.engines._sandbox import Session
-from rangemill.engines._sql_names import Columns, casts, definitions, quote
+from rangemill.engines._sql_names import Columns, definitions
 from rangemill.errors import BadStatement
 from rangemill.pipeline import Pipeline
 
@@ -90,8 +90,13 @@ def select_of(sql: str, field: str) -> str:
 
 
 def message_of(error: duckdb.Error) -> str:
-    """DuckDB's message, its first paragraph and the line that it points at."""
-    return str(error).strip()
+    """DuckDB's message in one line, without the excerpt that would show our own wrapping of the statement."""
+    return " ".join(str(error).partition("\n\nLINE ")[0].split())
+
+
+def message_without_values(error: duckdb.Error) -> str:
+    """The message of a failure over records, whose bytes must not reach logs and notices."""
+    return re.sub(r"'[^']*'", "'…'", message_of(error))
 
 
 def _typed(session: Session, columns: Columns) -> Columns:
@@ -99,10 +104,9 @@ def _typed(session: Session, columns: Columns) -> Columns:
     typed: Columns = []
     for name, of in columns:
         try:
-            rows = session.run(f"DESCRIBE SELECT CAST(NULL AS {of}) AS {quote(name)}")
+            typed.append((name, session.type_of(of)))
         except duckdb.Error as error:
             raise BadStatement(f"format.columns.{name}: {message_of(error)}") from None
-        typed.append((name, str(rows[0][1])))
     return typed
 
 
@@ -160,6 +164,3 @@ def _warnings(session: Session, sql: str, field: str) -> Iterator[str]:
             yield f"{field}: a window function sees one piece of the data at a time"
         if field == "apply.sql" and node.get("type") == "LIMIT_MODIFIER":
             yield f"{field}: LIMIT applies to each piece of the data; put it into `finish`"
-
-
-__all__ = ["Bound", "bind", "casts", "message_of", "select_of"]

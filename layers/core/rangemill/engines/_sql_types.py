@@ -8,7 +8,7 @@ from typing import Final
 import duckdb
 
 from rangemill.engines._sandbox import Session
-from rangemill.engines._sql_names import Columns, definitions, quote
+from rangemill.engines._sql_names import Columns, quote
 from rangemill.errors import BadStatement
 
 _DECIMAL: Final = re.compile(r"DECIMAL\((\d+), ?(\d+)\)")
@@ -79,6 +79,3 @@ def _digits(of: str) -> tuple[int, int] | None:
         return _INTEGER_DIGITS[of], 0
     match = _DECIMAL.fullmatch(of)
     return (int(match[1]), int(match[2])) if match else None
-
-
-__all__ = ["definitions", "partial_types", "require_closed"]

@@ -114,7 +114,7 @@ class SqlEngine:
         if isinstance(error, duckdb.OutOfMemoryException):
             return _too_large(error, f"apply.sql over {self._chunk.place()}")
         return BadStatement(
-            f"apply.sql failed on {self._chunk.place()}: {_sql_bind.message_of(error)}; "
+            f"apply.sql failed on {self._chunk.place()}: {_sql_bind.message_without_values(error)}; "
             "where a value may not fit, TRY_CAST gives NULL instead of an error",
             object_uri=self._chunk.blocks[0][0].uri,
             offset=self._chunk.blocks[0][1].offset,
@@ -157,7 +157,7 @@ class SqlFolder:
         except duckdb.OutOfMemoryException as error:
             raise _too_large(error, "finish.sql") from error
         except duckdb.Error as error:
-            raise BadStatement(f"finish.sql: {_sql_bind.message_of(error)}") from error
+            raise BadStatement(f"finish.sql: {_sql_bind.message_without_values(error)}") from error
         finally:
             session.close()
 
@@ -172,7 +172,8 @@ def _insert_partial(session: Session, bound: Bound, partial: bytes) -> None:
     try:
         _insert(session, f"FROM read_parquet('{path}')", bound.partial)
     except duckdb.Error as error:
-        raise IntegrityError(f"these {len(partial)} bytes are not a partial of this pipeline: {error}") from error
+        problem = _sql_bind.message_without_values(error)
+        raise IntegrityError(f"these {len(partial)} bytes are no partial of this pipeline: {problem}") from error
     finally:
         session.drop_files()
 
@@ -192,14 +193,13 @@ def _fold(session: Session, bound: Bound) -> None:
     if bound.aggregate is None:
         return
     session.run(f"CREATE OR REPLACE TEMP VIEW partials AS FROM {PARTIAL}")
+    folded = f"SELECT {casts(bound.partial)} FROM ({bound.aggregate}\n)"
     try:
-        session.run(
-            f"CREATE OR REPLACE TEMP TABLE _rangemill_folded AS SELECT {casts(bound.partial)} FROM ({bound.aggregate}\n)"
-        )
+        session.run(f"CREATE OR REPLACE TEMP TABLE _rangemill_folded AS {folded}")
     except duckdb.OutOfMemoryException as error:
         raise _too_large(error, "aggregate.sql") from error
     except duckdb.Error as error:
-        raise BadStatement(f"aggregate.sql: {_sql_bind.message_of(error)}") from error
+        raise BadStatement(f"aggregate.sql: {_sql_bind.message_without_values(error)}") from error
     session.run(f"TRUNCATE {PARTIAL}")
     session.run(f"INSERT INTO {PARTIAL} FROM _rangemill_folded")
     session.run("DROP TABLE _rangemill_folded")

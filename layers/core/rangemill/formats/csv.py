@@ -92,6 +92,8 @@ def align(
 
 
 def _block_maker(header: str | None, quote: bytes) -> Callable[[bytes, int], Block | None]:
+    others = bytes(byte for byte in range(256) if byte not in quote + b"\n")
+
     def block(data: bytes, offset: int) -> Block | None:
         begins_object = offset == 0
         data, offset = _lines.without_bom(data, offset)
@@ -99,7 +101,8 @@ def _block_maker(header: str | None, quote: bytes) -> Callable[[bytes, int], Blo
             data, offset = _without_header(data, offset, header)
         if b"\r" in data and data.count(b"\r") != data.count(b"\r\n"):
             _refuse_lone_return(data, offset)
-        if quote in data:
+        # Of quotes and newlines alone, pairs of quotes removed: what is left of a line shows that it closes all or not.
+        if quote in data and quote in data.translate(None, others).replace(quote + quote, b""):
             _refuse_open_quotes(data, offset, quote)
         count = _lines.count_except(data, _lines.is_empty)
         return Block(data, offset, count) if count else None
