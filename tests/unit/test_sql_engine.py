@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from decimal import Decimal
 from io import StringIO
 from pathlib import Path
@@ -182,9 +183,7 @@ def test_a_value_that_its_column_would_change_is_a_bad_record(column: str, value
         lines = [b'{"k": "%d"}' % n for n in range(1000)]
         lines[617] = json.dumps({"k": "bad", "v": value}).encode()
         data = b"\n".join(lines)
-    with pytest.raises(
-        BadRecord, match="the value of column v is not exactly a .*VARCHAR under `format.columns`"
-    ) as caught:
+    with pytest.raises(BadRecord, match=r"column v is not exactly a .*VARCHAR under `format\.columns`") as caught:
         run(of, data)
     assert caught.value.offset == data.index(lines[617])
     assert value not in str(caught.value) or value in (" ", "x")
@@ -193,8 +192,9 @@ def test_a_value_that_its_column_would_change_is_a_bad_record(column: str, value
 @pytest.mark.parametrize(
     ("column", "value", "result"),
     [
-        ("BIGINT", "+7", 7), ("BIGINT", "007", 7), ("BIGINT", " 7", 7), ("BIGINT", "-9223372036854775808", -(2**63)), ("BIGINT", "7.00", 7),
-        ("DECIMAL(18,2)", "1.500", 1.5), ("DECIMAL(18,2)", "17", 17), ("DECIMAL(18,2)", "12.5", 12.5), ("DECIMAL(18,2)", "-.5", -0.5),
+        ("BIGINT", "+7", 7), ("BIGINT", "007", 7), ("BIGINT", " 7", 7), ("BIGINT", "7.00", 7),
+        ("BIGINT", "-9223372036854775808", -(2**63)), ("DECIMAL(18,2)", "1.500", 1.5), ("DECIMAL(18,2)", "17", 17),
+        ("DECIMAL(18,2)", "12.5", 12.5), ("DECIMAL(18,2)", "-.5", -0.5),
         ("DATE", "2026-01-02", "2026-01-02"), ("TIMESTAMP", "2026-01-02T03:04:05.123456", "2026-01-02 03:04:05.123456"),
         ("DOUBLE", "1e3", 1000), ("VARCHAR", " 1.50", " 1.50"),
     ],
@@ -392,8 +392,9 @@ def test_a_record_that_duckdb_does_not_take_is_a_count_mismatch(monkeypatch: pyt
 
 
 def test_an_error_of_the_statement_names_object_bytes_and_try_cast() -> None:
-    with pytest.raises(BadStatement, match=r"s3://any-bucket/any/key: bytes 0 to 4.*TRY_CAST") as caught:
-        run(pipeline("SELECT CAST(line AS INTEGER) AS i FROM records"), b"1\nx\n")
+    with pytest.raises(BadStatement, match=r"s3://any-bucket/any/key: bytes 0 to 9.*TRY_CAST") as caught:
+        run(pipeline("SELECT CAST(line AS INTEGER) AS i FROM records"), b"1\nsecret\n")
+    assert "secret" not in caught.value.message
     assert (caught.value.object_uri, caught.value.offset) == ("s3://any-bucket/any/key", 0)
 
 
@@ -455,7 +456,7 @@ def test_types_of_declared_columns_are_checked() -> None:
 )
 def test_what_depends_on_how_the_work_was_cut_is_warned_of(statements: tuple[str, ...], warning: str) -> None:
     (found,) = check_pipeline(pipeline(*statements))
-    assert __import__("re").search(warning, found)
+    assert re.search(warning, found)
 
 
 def test_statements_that_do_not_depend_on_it_are_not() -> None:
@@ -489,8 +490,6 @@ def test_only_the_columns_that_a_statement_reads_are_loaded() -> None:
         "SELECT * FROM glob('/*')",
         "SELECT * FROM '/etc/passwd'",
         "SELECT * FROM read_parquet('https://example.com/x')",
-        "SELECT * FROM sniff_csv('/etc/passwd')",
-        "SELECT * FROM read_text('rangemill://../../etc/passwd')",
         "SELECT * FROM query('COPY (SELECT 1) TO ''/tmp/x''')",
         "SELECT * FROM enable_logging()",
         "SELECT * FROM os_module",
@@ -519,6 +518,7 @@ def test_a_statement_reaches_nothing_but_the_records(sql: str) -> None:
         "EXPORT DATABASE '/tmp/rangemill-escape'",
         "CREATE PERSISTENT SECRET s (TYPE s3)",
         "SELECT * FROM read_text('/proc/self/environ')",
+        "SELECT * FROM sniff_csv('/etc/passwd')",
     ],
 )
 @pytest.mark.parametrize("planning", [True, False])
@@ -531,6 +531,10 @@ def test_the_sandbox_holds_even_without_the_check_of_statements(sql: str, planni
     )
     assert (settings["TimeZone"], settings["threads"], settings["lock_configuration"]) == ("UTC", "1", "true")
     assert not list(Path("/tmp").glob("rangemill-escape*"))
+
+
+def test_a_path_of_ours_leads_nowhere_else() -> None:
+    assert Session().run("SELECT * FROM read_text('rangemill://../../../../etc/passwd')") == []
 
 
 def test_sessions_do_not_see_each_other() -> None:
