@@ -1,10 +1,11 @@
 """Pipeline documents as files: reading one, and saying what is wrong with it before anything runs."""
 
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from rangemill import documents
 from rangemill.catalog import Entry
@@ -13,6 +14,8 @@ from rangemill.pipeline import parse_pipeline
 
 from rangemill_cli.errors import UsageProblem
 from rangemill_cli.options import pipelines_folder
+
+_STATEMENT: Final = re.compile(r"(?P<field>(?:apply|aggregate|finish)\.sql): (?P<problem>.*)", re.DOTALL)
 
 
 def find(pipeline: str) -> Path:
@@ -70,20 +73,18 @@ def check(entry: Entry, also: Path | None = None) -> list[str]:
     except BadPipeline as mistake:
         raise source.problem(mistake.field, mistake.problem) from mistake
     except BadStatement as mistake:
-        raise source.problem(_field_of(mistake.message), mistake.message) from mistake
+        raise source.problem(*_field_of(mistake.message)) from mistake
 
 
 def placed(error: dict[str, Any], entry: Entry) -> dict[str, Any]:
     """An error of Plan with the line of the document that it is about, if it is about the document."""
     if error.get("type") != BadStatement.__name__:
         return error
-    mistake = documents.parse_yaml(entry.text, entry.file).problem(_field_of(error["message"]), error["message"])
+    mistake = documents.parse_yaml(entry.text, entry.file).problem(*_field_of(error["message"]))
     return {**error, "message": mistake.message}
 
 
-def _field_of(message: str) -> str:
-    """Which statement it is, as the engine's sentence begins."""
-    for part in ("aggregate", "finish"):
-        if message.startswith((part, f"`{part}")):
-            return f"{part}.sql"
-    return "apply.sql"
+def _field_of(message: str) -> tuple[str, str]:
+    """Which statement the engine's sentence is about, and what it says of it."""
+    match = _STATEMENT.fullmatch(message)
+    return (match["field"], match["problem"]) if match else ("apply.sql", message)

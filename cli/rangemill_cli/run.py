@@ -81,7 +81,7 @@ def _run(pipeline: str, inputs: tuple[str, ...], asked: Asked, *, as_json: bool)
 
     path = documents.find(pipeline)
     entry = documents.read(path)
-    warnings = documents.check(entry)
+    documents.check(entry)
     job_id = new_job_id(entry.pipeline.name)
     out = (asked.out or Path(_OUT, job_id)).resolve()
     in_the_way = foreign_file(out, entry.pipeline.output.format)
@@ -118,7 +118,7 @@ def _run(pipeline: str, inputs: tuple[str, ...], asked: Asked, *, as_json: bool)
             done = session.run(request, place, asked.workers, range_bytes, progress)
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    for warning in dict.fromkeys((*warnings, *done.warnings)):
+    for warning in done.warnings:
         _say(f"warning: {warning}")
     return _answer(done, entry, as_json=as_json)
 

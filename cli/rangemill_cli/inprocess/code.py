@@ -8,13 +8,14 @@ from rangemill.messages import CodeIdentity
 
 
 def identity_of(pipeline_folder: Path) -> CodeIdentity:
-    """The identity of the code as it lies there now. Folders that are no packages are not looked into."""
+    """The identity of the code as it lies there now."""
     core = Path(rangemill.__file__).parent
-    return CodeIdentity(
-        core=_digest(core, sorted(core.rglob("*.py"))),
-        pipelines=_digest(pipeline_folder, sorted(_modules(pipeline_folder))),
-        dependencies="this environment",
-    )
+    return CodeIdentity(_digest(core, sorted(core.rglob("*.py"))), pipelines_of(pipeline_folder), "this environment")
+
+
+def pipelines_of(folder: Path) -> str:
+    """The pipelines' part of it: what a user may change while a run goes on. Only packages are looked into."""
+    return _digest(folder, sorted(_modules(folder)))
 
 
 def _modules(folder: Path) -> list[Path]:

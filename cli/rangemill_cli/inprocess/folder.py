@@ -68,7 +68,11 @@ class FolderStore:
 
     def delete_below(self, prefix: str) -> int:
         """Delete every document of the work folder whose key begins so; how many there were."""
-        found = [file for file in self._work.rglob("*") if file.is_file() and file.relative_to(self._work).as_posix().startswith(prefix)]
+        found = [
+            file
+            for file in self._work.rglob("*")
+            if file.is_file() and file.relative_to(self._work).as_posix().startswith(prefix)
+        ]
         for file in found:
             file.unlink()
         return len(found)

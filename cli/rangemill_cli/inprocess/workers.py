@@ -18,10 +18,11 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 import msgspec
+from msgspec.structs import replace
 from rangemill.gateways import Gateways
-from rangemill.messages import ApplyMessage, Verdict, encode
+from rangemill.messages import ApplyMessage, CodeIdentity, Verdict, encode
 
-from rangemill_cli.inprocess.code import identity_of
+from rangemill_cli.inprocess.code import pipelines_of
 from rangemill_cli.inprocess.driver import apply_slot
 from rangemill_cli.inprocess.folder import FolderStore
 from rangemill_cli.inprocess.inputs import Inputs
@@ -41,6 +42,7 @@ class Workplace:
     out: Path
     job_id: str
     pipeline_folder: Path
+    identity: CodeIdentity
 
     def gateways(self) -> Gateways:
         """Gateways of this process. The job table is the parent's; a worker never asks it."""
@@ -155,7 +157,7 @@ def serve(connection: Connection, workplace: Workplace) -> None:
     os.dup2(sys.stderr.fileno(), 1)  # what user code prints must not get into the parent's output
     sys.path.insert(0, str(workplace.pipeline_folder))
     gateways = workplace.gateways()
-    identity = identity_of(workplace.pipeline_folder)
+    identity = replace(workplace.identity, pipelines=pipelines_of(workplace.pipeline_folder))
     say = _Progress(connection, gateways.objects)
     while True:
         try:
