@@ -397,6 +397,7 @@ JOB = "orders-abcdefghij0123456789"
         ("AdmitRole", "s3:PutObject", keys.request(JOB)),
         ("AdmitRole", "s3:GetObject", keys.request(JOB)),
         ("SweepRole", "s3:PutObject", keys.request(JOB)),
+        ("SweepRole", "s3:DeleteObject", keys.checkpoint(JOB, 1, "a")),
         ("PlanRole", "s3:GetObject", keys.request(JOB)),
         ("PlanRole", "s3:PutObject", keys.plan(JOB)),
         ("PlanRole", "s3:PutObject", keys.plan_page(JOB, 3)),

@@ -9,7 +9,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
-from rangemill import abandon, admission, aggregate, apply, fetch, finish, plan
+from rangemill import abandon, admission, aggregate, apply, fetch, finish, plan, retention
 from rangemill.errors import BadRequest, Superseded, Transient, UnknownJob
 from rangemill.messages import Context, MapInput, ObjectRef, StateMessage
 
@@ -236,4 +236,6 @@ def test_schedules_admit_and_sweep(monkeypatch, world):
         sweep_lookback_seconds=1, sweep_max_starts=1, input_buckets=("b",), max_running_jobs=1, retention_days=1
     )
     monkeypatch.setattr(sweep, "wired", lambda: (world, settings))
-    assert sweep.handler(sample("sweep/schedule"), LambdaContext())["taken"] == {"access-logs": 3}
+    monkeypatch.setattr(retention, "forget_old_jobs", lambda *_: ["old"])
+    answer = sweep.handler(sample("sweep/schedule"), LambdaContext())
+    assert answer == {"taken": {"access-logs": 3}, "forgotten": 1}
