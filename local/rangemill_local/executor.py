@@ -12,7 +12,8 @@ from localstack.runtime import events
 from localstack.services.lambda_.invocation.lambda_models import FunctionVersion, InvocationResult
 from localstack.services.lambda_.invocation.runtime_executor import RuntimeExecutor
 
-from rangemill_local import logs, store
+from rangemill_local import store
+from rangemill_local.logs import InvocationLog
 from rangemill_local.runtime_api import Invocation, Report
 from rangemill_local.settings import INIT_MAX_SECONDS, RESPONSE_MAX_BYTES
 from rangemill_local.worker import Worker, WorkerSpec
@@ -66,56 +67,51 @@ class ProcessExecutor(RuntimeExecutor):
     def _invoke(self, payload: dict[str, str]) -> InvocationResult:
         settings = self.function_version.config
         request_id = payload["invoke-id"]
-        log = logs.InvocationLog(request_id, self.function_version.id.qualifier, settings.memory_size, settings)
-        worker, fresh = self._ready_worker()
-        report = worker.wait_ready(INIT_MAX_SECONDS + settings.timeout) if fresh else Report("ready")
-        if fresh and report is not None and report.kind == "ready":
-            log.init_ms = worker.init_ms
-        log.add(worker.take_log() if fresh else "")
-        started = time.perf_counter()
+        log = InvocationLog(request_id, self.function_version.id.qualifier, settings)
+        worker, is_new = self._ready_worker()
+        report = self._wait_for_init(worker, log) if is_new else Report("ready")
         log.start()
-        if report is not None and report.kind == "ready":
-            deadline_ms = int((time.time() + settings.timeout) * 1000)
-            report = worker.invoke(
-                Invocation(
-                    request_id,
-                    payload["payload"].encode(),
-                    payload["invoked-function-arn"],
-                    payload["trace-id"],
-                    deadline_ms,
-                ),
-                settings.timeout,
-            )
-            if report is not None and report.kind in ("response", "error") and worker.exceeded_memory():
-                report = Report("out_of_memory", request_id)
-                worker.exit_reason = "signal: killed"
-        duration_ms = (time.perf_counter() - started) * 1000
+        began = time.perf_counter()
+        if report.kind == "ready":
+            report = worker.invoke(self._invocation(payload), settings.timeout)
+        duration_ms = (time.perf_counter() - began) * 1000
         log.add(worker.take_log())
-        peak_mib = settings.memory_size if report and report.kind == "out_of_memory" else worker.peak_mib
         error = self._error_of(report, request_id, worker)
-        if error is not None and (report is None or report.kind != "error"):
+        if error is not None:
             log.failed(error)
-        log.end(duration_ms, peak_mib)
-        if report is None or report.kind not in ("response", "error"):
+        log.end(duration_ms, settings.memory_size if report.kind == "out_of_memory" else worker.peak_mib)
+        if report.kind not in ("response", "error"):
             self._end_worker()
-        body = report.payload if report and error is None else json.dumps(error or {}).encode()
-        if report is not None and report.kind in ("error", "init_error"):
-            body = report.payload
-        return InvocationResult(request_id, body, is_error=report is None or report.kind != "response", logs=log.text())
+        body = report.payload if error is None else json.dumps(error).encode()
+        return InvocationResult(request_id, body, is_error=report.kind != "response", logs=log.text())
 
-    def _error_of(self, report: Report | None, request_id: str, worker: Worker) -> dict[str, str] | None:
-        """Return AWS's document for a failure that the function did not report itself."""
-        match report:
-            case None:
+    def _wait_for_init(self, worker: Worker, log: InvocationLog) -> Report:
+        report = worker.wait_ready(INIT_MAX_SECONDS + self.function_version.config.timeout)
+        if report.kind == "ready":
+            log.init_ms = worker.init_ms
+        log.add(worker.take_log())
+        return report
+
+    def _invocation(self, payload: dict[str, str]) -> Invocation:
+        return Invocation(
+            request_id=payload["invoke-id"],
+            payload=payload["payload"].encode(),
+            function_arn=payload["invoked-function-arn"],
+            trace_id=payload["trace-id"],
+            deadline_ms=int((time.time() + self.function_version.config.timeout) * 1000),
+        )
+
+    def _error_of(self, report: Report, request_id: str, worker: Worker) -> dict[str, str] | None:
+        """Return AWS's document for a failure that the function could not report itself."""
+        match report.kind:
+            case "timed_out":
                 seconds = self.function_version.config.timeout
-                kind, text = (
-                    "Sandbox.Timedout",
-                    f"RequestId: {request_id} Error: Task timed out after {seconds:.2f} seconds",
-                )
-            case Report(kind="exited" | "out_of_memory"):
+                kind = "Sandbox.Timedout"
+                text = f"RequestId: {request_id} Error: Task timed out after {seconds:.2f} seconds"
+            case "exited" | "out_of_memory":
                 reason = worker.exit_reason or "exit status 1"
                 kind, text = "Runtime.ExitError", f"RequestId: {request_id} Error: Runtime exited with error: {reason}"
-            case Report(kind="too_large"):
+            case "too_large":
                 kind = "Function.ResponseSizeTooLarge"
                 text = f"Response payload size exceeded maximum allowed payload size ({RESPONSE_MAX_BYTES} bytes)."
             case _:

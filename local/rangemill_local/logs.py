@@ -10,11 +10,10 @@ from localstack.services.lambda_.invocation.lambda_models import VersionFunction
 class InvocationLog:
     """The log of one invocation, in order."""
 
-    def __init__(self, request_id: str, version: str, memory_mib: int, settings: VersionFunctionConfiguration) -> None:
+    def __init__(self, request_id: str, version: str, settings: VersionFunctionConfiguration) -> None:
         self.request_id = request_id
         self.version = version
-        self.memory_mib = memory_mib
-        self.timeout_s = settings.timeout
+        self.memory_mib = settings.memory_size
         self.as_json = (settings.logging_config or {}).get("LogFormat") == "JSON"
         self.init_ms: float | None = None
         self._parts: list[str] = []

@@ -5,6 +5,7 @@ the network could run code on this machine.
 """
 
 import ipaddress
+import os
 
 from localstack.aws.serving.twisted import TLSMultiplexerFactory
 from localstack.config import HostAndPort
@@ -37,6 +38,4 @@ class LoopbackServer(TwistedRuntimeServer):
 
 def _stop(failure: object) -> None:
     print(f"ERROR: {failure}", flush=True)  # noqa: T201 - the log of a process
-    import os  # noqa: PLC0415
-
     os._exit(98)

@@ -26,7 +26,7 @@ class Invocation:
 class Report:
     """What became of a worker or of its invocation; `request_id` is empty for what has none."""
 
-    kind: Literal["ready", "init_error", "response", "error", "too_large", "exited", "out_of_memory"]
+    kind: Literal["ready", "init_error", "response", "error", "too_large", "exited", "out_of_memory", "timed_out"]
     request_id: str = ""
     payload: bytes = b""
 

@@ -54,24 +54,27 @@ class Worker:
         self._memory = memory.watch(self._process.pid, spec.memory_mib, self._out_of_memory)
         threading.Thread(target=self._wait, name="worker-wait", daemon=True).start()
 
-    def wait_ready(self, timeout_s: float) -> Report | None:
-        """Wait for the end of init: a "ready", "init_error", "exited" or "out_of_memory" report; None: not in time."""
+    def wait_ready(self, timeout_s: float) -> Report:
+        """Wait for the end of init: "ready", "init_error", "exited", "out_of_memory" or "timed_out"."""
         try:
             report = self.reports.get(timeout=timeout_s)
         except queue.Empty:
-            return None
+            return Report("timed_out")
         self.init_ms = (time.perf_counter() - self._started) * 1000
         return report
 
-    def invoke(self, invocation: Invocation, timeout_s: float) -> Report | None:
-        """Hand one event to the process and wait for its answer; None: not in time."""
+    def invoke(self, invocation: Invocation, timeout_s: float) -> Report:
+        """Hand one event to the process and wait for what comes of it."""
         deadline = time.monotonic() + timeout_s
         self.api.invocations.put(invocation)
         while True:
             try:
                 report = self.reports.get(timeout=max(0.0, deadline - time.monotonic()))
             except queue.Empty:
-                return None
+                return Report("timed_out")
+            if report.request_id == invocation.request_id and self._memory.exceeded():
+                self.exit_reason = "signal: killed"  # between two looks: on AWS it would not have answered
+                return Report("out_of_memory")
             if report.request_id == invocation.request_id or report.kind in ("exited", "out_of_memory"):
                 return report
 
@@ -84,10 +87,6 @@ class Worker:
     def peak_mib(self) -> int:
         """The most memory the process has had, in MiB, as a REPORT line says it."""
         return self._memory.peak_mib()
-
-    def exceeded_memory(self) -> bool:
-        """Whether it went over its limit between two looks: on AWS it would not have answered."""
-        return self._memory.exceeded()
 
     def take_log(self) -> str:
         """Return what the process wrote since the last call."""

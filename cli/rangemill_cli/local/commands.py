@@ -1,6 +1,7 @@
 """`rangemill local …`: a cloud on this machine, without Docker and without an account."""
 
 import json
+import os
 import shlex
 import time
 
@@ -88,8 +89,9 @@ def env(endpoint_url: str | None) -> None:
     cloud = LocalCloud.require(endpoint_url)
     for name, value in {**cloud.environment(), "RANGEMILL_STACK": STACK}.items():
         click.echo(f"export {name}={shlex.quote(value)}")
-    # A profile of the user's would win over the keys; a session token of theirs would go with them.
-    click.echo("unset AWS_PROFILE AWS_DEFAULT_PROFILE AWS_SESSION_TOKEN")
+    # A profile of the user's would win over the keys, a session token go with them, an endpoint of a service over ours.
+    theirs = {name for name in os.environ if name.startswith("AWS_ENDPOINT_URL_")}
+    click.echo(f"unset {' '.join(sorted({'AWS_PROFILE', 'AWS_DEFAULT_PROFILE', 'AWS_SESSION_TOKEN', *theirs}))}")
 
 
 def _up() -> LocalCloud:

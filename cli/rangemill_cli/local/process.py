@@ -3,7 +3,6 @@
 import contextlib
 import os
 import signal
-import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class ProcessIdentity:
-    """A pid together with when its process began (and, on Linux, in which boot)."""
+    """A pid together with when its process began, and in which boot."""
 
     pid: int
     started: str
@@ -41,20 +40,12 @@ def identify(pid: int) -> ProcessIdentity | None:
 
 def start_of(pid: int) -> str | None:
     """Return when the process began, in a form that only compares; None if it is gone or a zombie."""
-    proc = Path(f"/proc/{pid}")
-    if not Path("/proc/self").exists():
-        return _start_by_ps(pid)
     try:
         # The command's name is in brackets and may hold anything; state is field 3, start time field 22.
-        fields = (proc / "stat").read_text().rpartition(")")[2].split()
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return None
     if fields[0] in "ZX":
         return None
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     return f"{boot}/{fields[19]}"
-
-
-def _start_by_ps(pid: int) -> str | None:
-    found = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)  # noqa: S607
-    return found.stdout.strip() or None

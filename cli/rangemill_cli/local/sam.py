@@ -42,8 +42,11 @@ class Project:
     config_env: str | None = CONFIG_ENV
 
     def fingerprint(self) -> str:
-        """Return a hash of everything that `sam build` reads, and of the machine that it builds for."""
-        digest = hashlib.sha256(host_architecture().encode())
+        """Return a hash of everything that `sam build` reads, and of the machine that it builds for.
+
+        The place counts as well: the built template names the state machine's file where it lies.
+        """
+        digest = hashlib.sha256(f"{host_architecture()}\0{self.folder}\0".encode())
         for file in self._files():
             digest.update(f"{file.relative_to(self.folder)}\0".encode())
             digest.update(hashlib.sha256(file.read_bytes()).digest())
@@ -152,9 +155,9 @@ def _config(project: Project) -> list[str]:
     return ["--config-file", str(samconfig), "--config-env", project.config_env]
 
 
-def _sam(cloud: LocalCloud, paths: LocalPaths, project: Project, arguments: list[str], what: str) -> None:
-    log = paths.state / "builds" / project.stack / f"{what.replace(' ', '-')}.log"
-    environment = {
+def sam_environment(cloud: LocalCloud, paths: LocalPaths) -> dict[str, str]:
+    """Return the whole environment of `sam`: nothing of it can lead to a person's own account."""
+    return {
         **{name: os.environ[name] for name in ("HOME", "LANG", "LC_ALL", "TMPDIR") if name in os.environ},
         **{name: text for name, text in os.environ.items() if name.startswith("PIP_")},
         **{name: os.environ[name] for name in ("HTTPS_PROXY", "https_proxy", "SSL_CERT_FILE") if name in os.environ},
@@ -166,10 +169,14 @@ def _sam(cloud: LocalCloud, paths: LocalPaths, project: Project, arguments: list
         "__SAM_CLI_APP_DIR": str(paths.state / "sam"),  # its own settings: here, not in the home folder
         **cloud.environment(),
     }
+
+
+def _sam(cloud: LocalCloud, paths: LocalPaths, project: Project, arguments: list[str], what: str) -> None:
+    log = paths.state / "builds" / project.stack / f"{what.replace(' ', '-')}.log"
     finished = subprocess.run(
         [str(paths.sam_bin / "sam"), *arguments],
         cwd=log.parent,  # sam keeps downloaded dependencies under its current folder: not among those of another build
-        env=environment,
+        env=sam_environment(cloud, paths),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -8,6 +8,7 @@ import secrets
 import shutil
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -83,6 +84,11 @@ def tail(log: Path, lines: int = LOG_TAIL_LINES) -> str:
 
 
 def _require_installed(paths: LocalPaths) -> None:
+    if sys.platform != "linux":
+        raise EnvironmentProblem(
+            "The local cloud runs on Linux only: what SAM builds for Lambda are Linux binaries.",
+            "Use a Linux machine or a virtual one (WSL, Lima, a container); `rangemill run` works everywhere.",
+        )
     for python in (paths.server_python, paths.runtime_python, paths.sam_bin / "sam"):
         if not python.exists():
             raise EnvironmentProblem(

@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import shutil
+import time
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -38,9 +39,24 @@ class Probe:
         """Run `do_<do>` of the functions' code."""
         return invoke(self.cloud, self.outputs[function], {"do": do, **event})
 
+    def item(self, key: str) -> dict[str, Any] | None:
+        """Return the table's item."""
+        found = self.cloud.client("dynamodb").get_item(TableName=self.outputs["Table"], Key={"pk": {"S": key}})
+        item: dict[str, Any] | None = found.get("Item")
+        return item
+
     def deploy(self) -> sam.Deployed:
         """Deploy the sources as they are now."""
         return sam.deploy(self.cloud, self.paths, self.project)
+
+
+def wait_for[Found](look: Callable[[], Found | None], patience_s: float = 20.0) -> Found:
+    """Return what `look` finds, or fail."""
+    until = time.monotonic() + patience_s
+    while (found := look()) is None:
+        assert time.monotonic() < until, "nothing was found in time"
+        time.sleep(0.1)
+    return found
 
 
 def invoke(cloud: LocalCloud, function: str, event: dict[str, Any]) -> Invoked:

@@ -1,5 +1,6 @@
 """Deploying: what changed, only what changed, and a readable reason when it fails."""
 
+import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 from rangemill_cli.errors import EnvironmentProblem
 from rangemill_cli.local import stacks
 
-from tests.e2e.local.conftest import Probe
+from tests.e2e.local.conftest import Probe, wait_for
 
 
 @pytest.fixture
@@ -44,12 +45,15 @@ def test_changed_code_is_what_the_next_invocation_runs(probe: Probe, sources: Pa
 
 
 def test_an_invocation_under_way_ends_with_the_code_that_it_began_with(probe: Probe, sources: Path) -> None:
+    table, tag = probe.cloud.client("dynamodb"), str(uuid.uuid4())
     with ThreadPoolExecutor(1) as pool:
-        under_way = pool.submit(probe.invoke, "ProbeFunction", "sleep", seconds=12)
+        under_way = pool.submit(probe.invoke, "ProbeFunction", "wait", tag=tag)
+        wait_for(lambda: probe.item(f"waiting/{tag}"))
         replace(sources / "functions/probe/app.py", 'VERSION = "one"', 'VERSION = "three"')
         probe.deploy()
-        assert not under_way.done()
         assert probe.invoke("ProbeFunction", "describe").payload["version"] == "three"
+        assert not under_way.done()
+        table.put_item(TableName=probe.outputs["Table"], Item={"pk": {"S": f"release/{tag}"}})
         assert under_way.result().error is None
     assert "REPORT" in under_way.result().log
 

@@ -40,7 +40,7 @@ def test_layers_are_merged_in_order_and_come_before_the_runtimes_own_packages(pr
 
 def test_the_context_is_filled(probe: Probe) -> None:
     seen = probe.invoke("ProbeFunction", "describe")
-    assert 0 < seen.payload["remaining_ms"] <= 20_000
+    assert 0 < seen.payload["remaining_ms"] <= 120_000
     assert seen.payload["arn"].endswith(f":function:{probe.outputs['ProbeFunction']}")
     assert seen.payload["request_id"] in seen.log
 

@@ -1,27 +1,12 @@
 """The services around the functions, in the ways in which Rangemill uses them."""
 
 import json
-import time
 import uuid
-from collections.abc import Callable
 from typing import Any
 
 from rangemill_cli.local.cloud import LocalCloud
 
-from tests.e2e.local.conftest import Probe
-
-
-def wait_for[Found](look: Callable[[], Found | None], patience_s: float = 20.0) -> Found:
-    """Return what `look` finds, or fail."""
-    until = time.monotonic() + patience_s
-    while (found := look()) is None:
-        assert time.monotonic() < until, "nothing was found in time"
-        time.sleep(0.1)
-    return found
-
-
-def item(probe: Probe, key: str) -> dict[str, Any] | None:
-    return probe.cloud.client("dynamodb").get_item(TableName=probe.outputs["Table"], Key={"pk": {"S": key}}).get("Item")
+from tests.e2e.local.conftest import Probe, wait_for
 
 
 def run(cloud: LocalCloud, machine: str, document: dict[str, Any]) -> dict[str, Any]:
@@ -36,12 +21,12 @@ def run(cloud: LocalCloud, machine: str, document: dict[str, Any]) -> dict[str, 
 
 
 def test_a_distributed_map_reads_its_items_from_s3_and_counts_every_one(probe: Probe) -> None:
-    before = int((item(probe, "count") or {"n": {"N": "0"}})["n"]["N"])
+    before = int((probe.item("count") or {"n": {"N": "0"}})["n"]["N"])
     probe.cloud.client("s3").put_object(
         Bucket=probe.outputs["Bucket"], Key="items.json", Body=json.dumps([{"number": number} for number in range(30)])
     )
     ended = run(probe.cloud, probe.outputs["Machine"], {"bucket": probe.outputs["Bucket"], "key": "items.json"})
-    counted = item(probe, "count")
+    counted = probe.item("count")
     assert ended["status"] == "SUCCEEDED"
     assert counted is not None
     assert int(counted["n"]["N"]) == before + 30
@@ -50,7 +35,7 @@ def test_a_distributed_map_reads_its_items_from_s3_and_counts_every_one(probe: P
 def test_an_upload_reaches_the_function_with_its_key_as_it_is(probe: Probe) -> None:
     key = f"{uuid.uuid4()}/with space & ü + %41.txt"
     probe.cloud.client("s3").put_object(Bucket=probe.outputs["Bucket"], Key=key, Body=b"x")
-    assert wait_for(lambda: item(probe, f"key/{key}"))
+    assert wait_for(lambda: probe.item(f"key/{key}"))
 
 
 def test_failed_messages_of_a_batch_come_to_the_dead_letter_queue_alone(probe: Probe) -> None:
@@ -62,7 +47,7 @@ def test_failed_messages_of_a_batch_come_to_the_dead_letter_queue_alone(probe: P
     tag = str(uuid.uuid4())
     for key in (f"poison/{tag}", f"fine/{tag}"):
         queues.send_message(QueueUrl=url, MessageBody=json.dumps({"key": key}))
-    assert wait_for(lambda: item(probe, f"key/fine/{tag}"))
+    assert wait_for(lambda: probe.item(f"key/fine/{tag}"))
 
     def dead() -> str | None:
         found = queues.receive_message(QueueUrl=probe.outputs["DeadLetters"], WaitTimeSeconds=1).get("Messages", [])
@@ -85,7 +70,7 @@ def test_batches_of_a_queue_run_at_the_same_time(probe: Probe) -> None:
         ScalingConfig={"MaximumConcurrency": 4},
     )
     try:
-        wait_for(lambda: all(item(probe, f"key/{key}") for key in keys) or None, 12)  # one by one it takes 16 s
+        wait_for(lambda: all(probe.item(f"key/{key}") for key in keys) or None, 12)  # one by one it takes 16 s
     finally:
         functions.delete_event_source_mapping(UUID=mapping["UUID"])
 

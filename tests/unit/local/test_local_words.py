@@ -1,10 +1,14 @@
 """The pure parts of `rangemill local`: sentences, parameters, fingerprints."""
 
+import json
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from rangemill_cli.errors import UsageProblem
 from rangemill_cli.local import commands, sam, stacks
+from rangemill_cli.local.cloud import LocalCloud
+from rangemill_cli.local.paths import LocalPaths
 
 PROVIDER = (
     "Resource provider operation failed: An error occurred (InvalidDefinition) when calling the Create operation: why"
@@ -80,3 +84,46 @@ def test_a_time_span_that_is_none_is_refused(text: str) -> None:
 @pytest.mark.parametrize(("seconds", "words"), [(5, "5 s"), (65, "1 min 5 s"), (3700, "1 h 1 min")])
 def test_a_duration_is_told_in_two_units_at_most(seconds: int, words: str) -> None:
     assert commands.duration(seconds) == words
+
+
+ENDPOINT = "http://127.0.0.1:1"
+
+
+@pytest.fixture
+def persons_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ACCESS_KEY_ID", "AWS_ENDPOINT_URL_S3", "AWS_CONFIG_FILE"):
+        monkeypatch.setenv(name, "theirs")
+
+
+@pytest.mark.usefixtures("persons_environment")
+def test_sam_gets_nothing_that_leads_to_a_persons_own_account() -> None:
+    environment = sam.sam_environment(LocalCloud(ENDPOINT), LocalPaths(Path("/project"), Path("/state")))
+    assert "theirs" not in environment.values()
+    assert environment["AWS_ENDPOINT_URL"] == ENDPOINT
+    assert environment["AWS_ACCESS_KEY_ID"] == "test"
+    assert environment["PATH"].startswith("/project/tools/sam/.venv/bin:")
+
+
+@pytest.mark.usefixtures("persons_environment")
+def test_env_points_a_shell_here_and_away_from_a_persons_own_account(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LocalCloud, "answers", lambda _: True)
+    shown = CliRunner().invoke(commands.local, ["env", "--endpoint-url", f"{ENDPOINT}/"])
+    lines = shown.output.splitlines()
+    assert f"export AWS_ENDPOINT_URL={ENDPOINT}" in lines
+    assert "export AWS_CONFIG_FILE=/dev/null" in lines
+    assert lines[-1] == "unset AWS_DEFAULT_PROFILE AWS_ENDPOINT_URL_S3 AWS_PROFILE AWS_SESSION_TOKEN"
+
+
+@pytest.mark.usefixtures("persons_environment")
+def test_clients_ignore_a_profile_that_does_not_exist() -> None:
+    client = LocalCloud(ENDPOINT).client("s3")
+    assert client.meta.endpoint_url == ENDPOINT
+
+
+def test_status_of_a_cloud_that_does_not_run_is_one_json_object_and_exit_code_3(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("RANGEMILL_LOCAL_STATE", str(tmp_path))
+    shown = CliRunner().invoke(commands.local, ["status", "--json"])
+    assert shown.exit_code == 3
+    assert json.loads(shown.output)["running"] is False

@@ -56,6 +56,16 @@ def do_sleep(event, context):
     return os.getpid()
 
 
+def do_wait(event, context):
+    """Say that it is here, and stay until a test says so."""
+    import boto3
+
+    table = boto3.resource("dynamodb").Table(os.environ["TABLE"])
+    table.put_item(Item={"pk": f"waiting/{event['tag']}"})
+    while "Item" not in table.get_item(Key={"pk": f"release/{event['tag']}"}):
+        time.sleep(0.2)
+
+
 def do_fail(event, context):
     raise KeyError("as asked")
 
