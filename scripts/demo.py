@@ -11,7 +11,7 @@ from typing import Any
 import boto3
 import demo_input
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from rangemill import admission
@@ -46,7 +46,7 @@ class Watched:
 def main() -> int:
     """Run the demo; 0 when every job was proved."""
     began = time.monotonic()
-    step("1  A cloud on this machine: LocalStack without Docker, and the stack of template.yaml")
+    step("1  A cloud on this machine: LocalStack without Docker, and this stack")
     for command in (["local", "up"], ["local", "deploy"]):
         subprocess.run([RANGEMILL, *command], check=True, cwd=PROJECT)
     cloud = LocalCloud.require()
@@ -69,7 +69,7 @@ def main() -> int:
             raise RuntimeError(f"{key} is not there after its upload")
         jobs.append(Watched(f"{pipeline} (by upload)", f"{pipeline}-{admission.identity_token(pipeline, head)}"))
 
-    step("3  The uploads started two jobs. A third is submitted, with a history budget so small that it must carry itself on")
+    step("3  The uploads start two jobs. A third must carry itself on: its history is small")
     jobs.append(Watched("flight-delays (many generations)", submit_small_budget(cloud, bucket, uploads["flight-delays"][0])))
     watch(jobs, world)
 
@@ -129,16 +129,20 @@ def submit_small_budget(cloud: LocalCloud, bucket: str, key: str) -> str:
 def bars() -> Progress:
     """The look of all progress bars."""
     return Progress(
-        TextColumn("  {task.description:<34}"), BarColumn(28), DownloadColumn(), TimeElapsedColumn(), TextColumn("{task.fields[state]}"),
+        TextColumn("  {task.description:<32}"),
+        BarColumn(12),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[state]}"),
         console=console,
-    )  # fmt: skip
+    )
 
 
 def watch(jobs: list[Watched], world: Gateways) -> None:
     """Bars until every job has ended."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     with bars() as progress:
-        tasks = {job.job_id: progress.add_task(job.title, total=None, state="waiting for its event") for job in jobs}
+        tasks = {job.job_id: progress.add_task(job.title, total=None, state="waiting") for job in jobs}
         while time.monotonic() < deadline:
             for job in jobs:
                 job.row = look(job.job_id, world)
@@ -147,7 +151,7 @@ def watch(jobs: list[Watched], world: Gateways) -> None:
                         tasks[job.job_id],
                         total=job.row.bytes_total or None,
                         completed=job.row.totals.bytes,
-                        state=f"{job.row.status.lower()}, wave {job.row.wave}, generation {job.row.generation}",
+                        state=f"wave {job.row.wave}, generation {job.row.generation}",
                     )
             if all(job.row is not None and job.row.status in ENDED for job in jobs):
                 return
@@ -163,6 +167,11 @@ def look(job_id: str, world: Gateways) -> JobRow | None:
         return world.jobs.load(job_id)
     except UnknownJob:
         return None
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 range`, `12 ranges`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def show(job: Watched, world: Gateways) -> bool:
@@ -189,8 +198,8 @@ def show(job: Watched, world: Gateways) -> bool:
         f"{result['records']:,} records found = taken, {result['rejects']} rejects"
     )
     console.print(
-        f"  {result['ranges']} ranges in {result['slots']} slots, {result['waves']} waves, {result['generations']} "
-        f"generation{'s' if result['generations'] != 1 else ''}; {result['seconds']:.1f} s; on AWS about ${result['cost_usd']:.5f}"
+        f"  {counted(result['ranges'], 'range')} in {counted(result['slots'], 'slot')}, {counted(result['waves'], 'wave')}, "
+        f"{counted(result['generations'], 'generation')}; {result['seconds']:.1f} s; on AWS about ${result['cost_usd']:.5f}"
     )
     console.print(f"  result {result['output'][0]}\n  report {result['report']}", soft_wrap=True)
     return True

@@ -114,7 +114,7 @@ def shape(plan: Plan, bytes_per_second: float | None, left_bytes: int) -> WaveSh
     speed = bytes_per_second or SLOT_FIRST_BYTES_PER_SECOND
     budget = plan.history_budget_events
     if budget < _SMALL_BUDGET_EVENTS:
-        max_slots = min(WAVE_MAX_SLOTS, max(plan.concurrency, WAVE_MAX_SLOTS * budget // HISTORY_BUDGET_EVENTS))
+        max_slots = max(1, WAVE_MAX_SLOTS * budget // HISTORY_BUDGET_EVENTS)
         return WaveShape(max_slots, max_slots * plan.range_bytes, plan.range_bytes, plan.range_bytes, plan.concurrency)
     wave_bytes = max(plan.range_bytes, min(left_bytes, int(plan.concurrency * speed * WAVE_TARGET_SECONDS)))
     return WaveShape(
