@@ -12,6 +12,7 @@ import pytest
 import yaml
 from botocore.config import Config
 from moto import mock_aws
+from moto.moto_api._internal.models import moto_api_backend
 from rangemill.aws.executions import SfnExecutions, SnsNotices
 from rangemill.aws.jobs import DynamoJobs
 from rangemill.aws.objects import S3Objects
@@ -52,31 +53,48 @@ class Clock:
         self.now += timedelta(**by)
 
 
+@dataclass(frozen=True)
+class Clients:
+    """Made once: making one takes longer than most tests."""
+
+    s3: Any
+    dynamodb: Any
+    stepfunctions: Any
+    sns: Any
+    iam: Any
+
+
+@pytest.fixture(scope="session")
+def clients() -> Iterator[Clients]:
+    """Clients of moto, with credentials that open nothing."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_SESSION_TOKEN", "AWS_CONFIG_FILE"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")  # moto takes any
+        monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
+        with mock_aws():
+            others = {name: boto3.client(name) for name in ("dynamodb", "stepfunctions", "sns", "iam")}  # type: ignore[call-overload]
+            yield Clients(s3=boto3.client("s3", config=Config(response_checksum_validation="when_required")), **others)
+
+
 @pytest.fixture(autouse=True)
-def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """moto, with credentials that open nothing."""
-    for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_SESSION_TOKEN", "AWS_CONFIG_FILE"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")  # moto takes any
-    monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
-    with mock_aws():
-        yield
+def empty_account(clients: Clients) -> None:
+    """Every test begins with nothing in it."""
+    moto_api_backend.reset()
 
 
 @pytest.fixture
-def s3() -> Any:
-    client = boto3.client("s3", config=Config(response_checksum_validation="when_required"))
+def s3(clients: Clients) -> Any:
     for bucket in (WORK, INPUT):
-        client.create_bucket(Bucket=bucket)
-    return client
+        clients.s3.create_bucket(Bucket=bucket)
+    return clients.s3
 
 
 @pytest.fixture
-def dynamodb() -> Any:
-    client = boto3.client("dynamodb")
-    client.create_table(TableName=TABLE, **table_definition())
-    return client
+def dynamodb(clients: Clients) -> Any:
+    clients.dynamodb.create_table(TableName=TABLE, **table_definition())
+    return clients.dynamodb
 
 
 @pytest.fixture
@@ -100,22 +118,23 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def machine_arn() -> str:
-    iam = boto3.client("iam")
-    role = iam.create_role(RoleName="machine", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
+def machine_arn(clients: Clients) -> str:
+    role = clients.iam.create_role(RoleName="machine", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
     definition = '{"StartAt": "Rest", "States": {"Rest": {"Type": "Succeed"}}}'
-    created = boto3.client("stepfunctions").create_state_machine(name="jobs", definition=definition, roleArn=role)
-    return created["stateMachineArn"]
+    made = clients.stepfunctions.create_state_machine(name="jobs", definition=definition, roleArn=role)
+    return str(made["stateMachineArn"])
 
 
 @pytest.fixture
-def gateways(jobs: DynamoJobs, store: S3Store, objects: S3Objects, machine_arn: str, clock: Clock) -> Gateways:
-    topic_arn = boto3.client("sns").create_topic(Name="notices")["TopicArn"]
+def gateways(
+    clients: Clients, jobs: DynamoJobs, store: S3Store, objects: S3Objects, machine_arn: str, clock: Clock
+) -> Gateways:
+    topic_arn = clients.sns.create_topic(Name="notices")["TopicArn"]
     return Gateways(
         jobs=jobs,
         store=store,
         objects=objects,
-        executions=SfnExecutions(boto3.client("stepfunctions"), machine_arn),
-        notices=SnsNotices(boto3.client("sns"), topic_arn),
+        executions=SfnExecutions(clients.stepfunctions, machine_arn),
+        notices=SnsNotices(clients.sns, topic_arn),
         clock=clock,
     )

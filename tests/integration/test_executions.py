@@ -3,7 +3,6 @@
 import json
 from typing import Any
 
-import boto3
 import pytest
 from botocore.exceptions import ClientError
 from rangemill.aws.executions import SfnExecutions, SnsNotices
@@ -12,21 +11,22 @@ from rangemill.gateways import Gateways
 
 
 @pytest.fixture
-def executions(machine_arn: str) -> SfnExecutions:
-    return SfnExecutions(boto3.client("stepfunctions"), machine_arn)
+def executions(clients: Any, machine_arn: str) -> SfnExecutions:
+    return SfnExecutions(clients.stepfunctions, machine_arn)
 
 
-def test_a_generation_is_started_once_under_its_own_name(executions: SfnExecutions, machine_arn: str) -> None:
+def test_a_generation_is_started_once_under_its_own_name(
+    clients: Any, executions: SfnExecutions, machine_arn: str
+) -> None:
     first = executions.start("p-1", 0)
     assert executions.start("p-1", 0) == first
     assert first == f"{machine_arn.replace(':stateMachine:', ':execution:')}:p-1-g0"
     assert executions.start("p-1", 1) != first
-    client = boto3.client("stepfunctions")
-    assert len(client.list_executions(stateMachineArn=machine_arn)["executions"]) == 2
+    assert len(clients.stepfunctions.list_executions(stateMachineArn=machine_arn)["executions"]) == 2
 
 
-def test_the_input_of_a_generation_is_always_the_same_bytes(executions: SfnExecutions) -> None:
-    described = boto3.client("stepfunctions").describe_execution(executionArn=executions.start("p-1", 3))
+def test_the_input_of_a_generation_is_always_the_same_bytes(clients: Any, executions: SfnExecutions) -> None:
+    described = clients.stepfunctions.describe_execution(executionArn=executions.start("p-1", 3))
     assert described["input"] == '{"job_id":"p-1","generation":3}'
 
 
