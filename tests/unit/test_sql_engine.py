@@ -12,7 +12,7 @@ import duckdb
 import pytest
 from rangemill import formats
 from rangemill.blocks import Block
-from rangemill.engines import _sql_chunk, check_pipeline, make_engine, make_folder
+from rangemill.engines import _sandbox, _sql_chunk, check_pipeline, make_engine, make_folder
 from rangemill.engines import sql as sql_engine
 from rangemill.engines._sandbox import Session
 from rangemill.engines.base import ObjectContext
@@ -301,7 +301,7 @@ def test_many_small_objects_are_one_chunk(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 SUMS = (
-    "SELECT line AS k, count(*) AS n, sum(CAST(length(line) AS BIGINT)) AS s, min(line) AS m FROM records GROUP BY line",
+    "SELECT line AS k, count(*) AS n, sum(length(line)) AS s, min(line) AS m FROM records GROUP BY line",
     "SELECT k, sum(n) AS n, sum(s) AS s, min(m) AS m FROM partials GROUP BY k",
     "SELECT k, n, s / n AS average FROM result ORDER BY n DESC, k LIMIT 2",
 )
@@ -535,6 +535,23 @@ def test_the_sandbox_holds_even_without_the_check_of_statements(sql: str, planni
 
 def test_a_path_of_ours_leads_nowhere_else() -> None:
     assert Session().run("SELECT * FROM read_text('rangemill://../../../../etc/passwd')") == []
+
+
+def test_what_does_not_fit_into_memory_is_spilled_within_its_bound(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    _sandbox.configure(_sandbox.Bounds(memory_bytes=64 * 2**20, temporary_bytes=128 * 2**20))
+    try:
+        session = Session()
+        numbers = "SELECT range AS n, md5(range::VARCHAR) AS t FROM range({}) ORDER BY t"
+        session.run(f"CREATE TEMP TABLE spilled AS {numbers.format(1_000_000)}")
+        assert session.run("SELECT count(*) FROM spilled") == [(1_000_000,)]
+        with pytest.raises(duckdb.OutOfMemoryException):
+            session.run(f"CREATE TEMP TABLE too_much AS {numbers.format(10_000_000)}")
+        session.close()
+    finally:
+        _sandbox.configure(_sandbox.Bounds())
 
 
 def test_sessions_do_not_see_each_other() -> None:

@@ -3,7 +3,7 @@
 import difflib
 import re
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Literal, TypeVar, get_args, get_origin
 
 import msgspec
 import yaml
@@ -12,7 +12,9 @@ from rangemill.errors import BadPipeline
 
 T = TypeVar("T")
 
-_AT: Final = re.compile(r"^(?P<problem>.*?)(?: - at `(?:key in )?\$(?P<path>.*)`)?$", re.DOTALL)
+_AT: Final = re.compile(r"^(?P<problem>.*?)(?: - at `(?:key` in `)?\$(?P<path>.*)`)?$", re.DOTALL)
+_STRING_TAG: Final = "tag:yaml.org,2002:str"
+_MERGE_TAG: Final = "tag:yaml.org,2002:merge"
 _UNKNOWN: Final = re.compile(r"Object contains unknown field `(?P<name>.*)`")
 _MISSING: Final = re.compile(r"Object missing required field `(?P<name>.*)`")
 
@@ -58,6 +60,8 @@ class Source:
             return self.problem(f"{where}.{name}".lstrip("."), f"there is no such field{hint}")
         if missing := _MISSING.fullmatch(problem):
             return self.problem(f"{where}.{missing['name']}".lstrip("."), "is required and missing")
+        if problem.startswith("Invalid enum value") and (allowed := _allowed(where.rpartition(".")[2], to)):
+            problem = f"{problem}; expected one of {', '.join(allowed)}"
         return self.problem(where, problem[:1].lower() + problem[1:])
 
 
@@ -72,14 +76,42 @@ def _field_names(struct: Any) -> list[str]:
     return names
 
 
+def _allowed(name: str, struct: Any) -> list[str]:
+    """The literals that the field of that name, in this struct or one inside it, may be."""
+    if not (isinstance(struct, type) and issubclass(struct, msgspec.Struct)):
+        return []
+    for field in msgspec.structs.fields(struct):
+        parts = (field.type, *get_args(field.type))
+        if field.encode_name == name:
+            found = [literal for part in parts if get_origin(part) is Literal for literal in get_args(part)]
+            if found:
+                return [str(literal) for literal in found]
+        for part in parts:
+            if inner := _allowed(name, part):
+                return inner
+    return []
+
+
+class _Loader(yaml.CSafeLoader):
+    """The safe loader, with keys as they are written: `null: …` and `yes: …` name a field, not a value."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.tag != _MERGE_TAG:
+                key.tag = _STRING_TAG
+        return super().construct_mapping(node, deep)
+
+
 def parse_yaml(text: str, file: str) -> Source:
     """The document and its lines. Raises `BadPipeline` for what is no YAML mapping or names a key twice."""
     try:
         node = yaml.compose(text, Loader=yaml.CSafeLoader)
-        value = yaml.load(text, Loader=yaml.CSafeLoader)
+        value = yaml.load(text, Loader=_Loader)  # noqa: S506 - a safe loader
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else None
         raise BadPipeline(file, line, "", f"this is not YAML: {error.problem or error.context}") from None
+    except yaml.YAMLError as error:
+        raise BadPipeline(file, None, "", f"this is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(value, dict) or node is None:
         raise BadPipeline(file, 1, "", "expected a mapping that begins with `name: …`")
     lines: dict[str, int] = {}

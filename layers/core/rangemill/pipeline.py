@@ -13,8 +13,10 @@ from rangemill import documents, formats
 from rangemill.errors import BadPipeline
 from rangemill.units import parse_bytes, parse_seconds
 
-PIPELINE_NAME_PATTERN: Final = r"^[a-z0-9](?:[a-z0-9-]{0,46}[a-z0-9])?$"  # 48: what execution names leave (limits.py)
+PIPELINE_NAME_PATTERN: Final = r"^[a-z0-9](?:[a-z0-9-]{0,46}[a-z0-9])?\Z"  # 48: what execution names leave (limits.py)
 PYTHON_REFERENCE: Final = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+
+_OUTPUT_SUFFIXES: Final = (".jsonl", ".csv", ".parquet", ".json", ".html")  # of parts, manifest and reports
 
 Name = Annotated[str, Meta(pattern=PIPELINE_NAME_PATTERN)]
 
@@ -60,8 +62,8 @@ class Trigger(Struct, frozen=True, forbid_unknown_fields=True):
     batch: Batch | None = None
 
     def __post_init__(self) -> None:
-        if self.each and self.batch:
-            raise ValueError("expected either `each: true` or `batch: {…}`, not both")
+        if (self.each is None) == (self.batch is None):
+            raise ValueError("expected either `each: true` or `batch: {…}`")
 
 
 class Apply(Struct, frozen=True, forbid_unknown_fields=True):
@@ -205,6 +207,9 @@ def _check_whole(pipeline: Pipeline, source: "documents.Source") -> None:
         bucket, _, prefix = pipeline.output.to.removeprefix("s3://").partition("/")
         match = pipeline.match
         overlaps = prefix.startswith(match.prefix) or match.prefix.startswith(prefix)
+        overlaps = overlaps and any(
+            name.endswith(match.suffix) or match.suffix.endswith(name) for name in _OUTPUT_SUFFIXES
+        )
         if match.bucket in (None, bucket) and overlaps:
             raise source.problem(
                 "output.to",

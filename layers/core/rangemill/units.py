@@ -42,10 +42,11 @@ def parse_seconds(value: int | str) -> int:
 
 
 def show_bytes(count: int) -> str:
-    """`1.5 GiB`: three significant figures in binary units."""
+    """`1.5 GiB`: at least three significant figures in binary units."""
     size = float(count)
     for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
         if size < 1024 or unit == "TiB":
-            return f"{count} B" if unit == "B" else f"{size:.3g} {unit}"
+            shown = f"{size:.3g}" if size < 999.5 else f"{size:.0f}"  # .3g would show 1023 as 1.02e+03
+            return f"{count} B" if unit == "B" else f"{shown} {unit}"
         size /= 1024
     raise AssertionError  # the loop returns at TiB

@@ -7,6 +7,7 @@ temporary space are bounded, the time zone is UTC, one thread works, and the con
 
 import atexit
 import itertools
+import os
 import tempfile
 import weakref
 from dataclasses import dataclass
@@ -39,7 +40,7 @@ class _Database:
 
 
 _bounds = Bounds()
-_databases: dict[bool, _Database] = {}
+_databases: dict[tuple[int, bool], _Database] = {}  # by process: a database does not survive a fork
 
 
 def configure(bounds: Bounds) -> None:
@@ -94,9 +95,10 @@ class Session:
 
 def _database(planning: bool) -> _Database:
     """The process's database; the one for planning runs only EXPLAIN and keeps a plan readable."""
-    if planning not in _databases:
-        _databases[planning] = _make_database(planning)
-    return _databases[planning]
+    key = (os.getpid(), planning)
+    if key not in _databases:
+        _databases[key] = _make_database(planning)
+    return _databases[key]
 
 
 def _make_database(planning: bool) -> _Database:
@@ -135,8 +137,9 @@ def _drop_files(files: MemoryFiles, folder: str) -> None:
 
 
 def _close_all() -> None:
-    for database in _databases.values():
-        database.connection.close()
+    for (process, _), database in _databases.items():
+        if process == os.getpid():
+            database.connection.close()
     _databases.clear()
 
 

@@ -9,10 +9,9 @@ than columns at a line's end is tolerated. What would be cut wrongly or read dif
 import csv
 from collections.abc import Callable, Iterator
 from io import BytesIO
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Final, Literal
 
 import msgspec
-from msgspec import Meta
 
 from rangemill.blocks import Block
 from rangemill.errors import BadRecord
@@ -21,7 +20,6 @@ from rangemill.formats.base import Crc, Event, Sample, Settled
 from rangemill.ranges import ByteRange
 from rangemill.units import parse_bytes
 
-_OneAscii = Annotated[str, Meta(pattern=r"^[\x00-\x09\x0b\x0c\x0e-\x7f]$")]
 _MAX_FIELD_BYTES: Final = 2**31 - 1  # the csv module's own bound is 128 KiB; ours is max_record_bytes
 
 
@@ -31,8 +29,8 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `columns`: name → SQL type, all or some; `null`: what is NULL in SQL; `as`: what a Python record is.
     """
 
-    delimiter: _OneAscii = ","
-    quote: _OneAscii = '"'
+    delimiter: str = ","
+    quote: str = '"'
     header: bool = True
     columns: dict[str, str] = {}
     null: str | list[str] = ""
@@ -42,6 +40,9 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         parse_bytes(self.max_record_bytes)
+        for name, value in (("delimiter", self.delimiter), ("quote", self.quote)):
+            if len(value) != 1 or not value.isascii() or value in "\r\n":
+                raise ValueError(f"expected {name} to be one ASCII character, not {value!r}")
         if self.delimiter == self.quote:
             raise ValueError("delimiter and quote must differ")
 
