@@ -4,6 +4,7 @@ from typing import Any
 
 import boto3
 import pytest
+from rangemill_cli import bucket, clients
 
 
 @pytest.fixture
@@ -19,7 +20,20 @@ def configuration(s3: Any) -> dict[str, Any]:
     return found
 
 
-def test_what_is_there_stays_and_the_difference_is_shown(deployed: Any, queue_arn: str) -> None:
+@pytest.fixture
+def written() -> list[dict[str, Any]]:
+    """What the command puts; moto itself forgets EventBridge."""
+    seen: list[dict[str, Any]] = []
+    events = clients.s3_client().meta.events
+    events.register(
+        "provide-client-params.s3.PutBucketNotificationConfiguration", lambda params, **_: seen.append(dict(params))
+    )
+    return seen
+
+
+def test_what_is_there_stays_and_the_difference_is_shown(
+    deployed: Any, queue_arn: str, written: list[dict[str, Any]]
+) -> None:
     theirs = {"QueueConfigurations": [{"Id": "x", "QueueArn": queue_arn, "Events": ["s3:ObjectCreated:*"]}]}
     deployed.s3.put_bucket_notification_configuration(Bucket="input-bucket", NotificationConfiguration=theirs)
     before = configuration(deployed.s3)
@@ -27,18 +41,22 @@ def test_what_is_there_stays_and_the_difference_is_shown(deployed: Any, queue_ar
     assert result.exit_code == 0, result.output
     assert '+  "EventBridgeConfiguration": {}' in result.stdout
     assert not [line for line in result.stdout.splitlines() if line.startswith("- ")]
-    assert configuration(deployed.s3) == {**before, "EventBridgeConfiguration": {}}
+    (put,) = written
+    assert put["NotificationConfiguration"] == {**before, "EventBridgeConfiguration": {}}
 
 
-def test_twice_is_once(deployed: Any) -> None:
-    deployed.call("bucket", "enable", "input-bucket", "--yes")
+def test_a_bucket_that_is_enabled_is_left_alone(
+    deployed: Any, written: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bucket, "read", lambda _client, _name: {"EventBridgeConfiguration": {}})
     assert "already; nothing was changed" in deployed.call("bucket", "enable", "input-bucket").stdout
+    assert written == []
 
 
-def test_no_means_no(deployed: Any) -> None:
+def test_no_means_no(deployed: Any, written: list[dict[str, Any]]) -> None:
     result = deployed.call("bucket", "enable", "input-bucket", input="n\n")
     assert result.exit_code == 2
-    assert "EventBridgeConfiguration" not in configuration(deployed.s3)
+    assert written == []
 
 
 def test_a_bucket_that_is_not_there(deployed: Any) -> None:
