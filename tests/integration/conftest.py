@@ -74,7 +74,7 @@ def clients() -> Iterator[Clients]:
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")  # moto takes any
         monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
         with mock_aws():
-            others = {name: boto3.client(name) for name in ("dynamodb", "stepfunctions", "sns", "iam")}  # type: ignore[call-overload]
+            others = {name: boto3.client(name) for name in ("dynamodb", "stepfunctions", "sns", "iam")}
             yield Clients(s3=boto3.client("s3", config=Config(response_checksum_validation="when_required")), **others)
 
 

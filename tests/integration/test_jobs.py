@@ -86,7 +86,7 @@ def test_an_unknown_job_is_named(jobs: Any) -> None:
 
 
 def test_an_item_with_attributes_of_a_later_version_is_read() -> None:
-    item = {**to_item(FULL, pk="JOB#p-full", sk="JOB"), "hue": {"S": "blue"}, "flag": {"BOOL": True}}
+    item: dict[str, Any] = {**to_item(FULL, pk="JOB#p-full", sk="JOB"), "hue": {"S": "blue"}, "flag": {"BOOL": True}}
     assert from_item(item, JobRow) == FULL
 
 

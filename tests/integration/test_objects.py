@@ -3,6 +3,7 @@
 import base64
 from collections.abc import Callable, Iterator
 from io import BytesIO
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -101,7 +102,7 @@ class Multipart:
         for size in sizes:
             bounds.append(bounds[-1] + size)
         self.body = (BODY * 3)[: bounds[-1]]
-        tiles = [self.body[a:b] for a, b in zip(bounds, bounds[1:], strict=False)]
+        tiles = [self.body[a:b] for a, b in pairwise(bounds)]
         self.parts: list[dict[str, Any]] = [
             {"PartNumber": n, "Size": len(t), f"Checksum{name}": text(crc(name, t), width)}
             for n, t in enumerate(tiles, 1)

@@ -12,7 +12,8 @@ from rangemill.errors import AccessRefused, Transient
 
 
 def refused(code: str, status: int = 400) -> ClientError:
-    return ClientError({"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}, "PutObject")
+    answer: Any = {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    return ClientError(answer, "PutObject")
 
 
 def test_a_document_comes_back_whole_or_in_part(store: S3Store) -> None:
