@@ -18,6 +18,9 @@ from rangemill_cli.local.process import ProcessIdentity
 STACK: Final = "rangemill"
 ACCOUNT: Final = "000000000000"
 REGION: Final = "us-east-1"
+PATIENCE_S: Final = (
+    20.0  # with twenty workers on two cores an answer takes its time, and a restart would lose everything
+)
 # Everything that could lead an AWS tool to a person's own account, shut; LocalStack takes `test` as account zero.
 CREDENTIALS: Final = {
     "AWS_ACCESS_KEY_ID": "test",
@@ -54,23 +57,23 @@ class LocalCloud:
         cloud = cls(endpoint_url.rstrip("/")) if endpoint_url else cls.at(paths or local_paths())
         if cloud is None:
             raise EnvironmentProblem("The local cloud is not running.", "Start it with `rangemill local up`.")
-        if not cloud.answers():
+        if not cloud.answers(PATIENCE_S):
             raise EnvironmentProblem(f"No LocalStack answers at {cloud.endpoint_url}.", "Is the endpoint right?")
         return cloud
 
     def is_running(self) -> bool:
         """Whether the process (of our own) runs and answers."""
-        return (self.process is None or self.process.is_running()) and self.answers()
+        return (self.process is None or self.process.is_running()) and self.answers(PATIENCE_S)
 
-    def health(self, timeout_s: float = 2.0) -> dict[str, Any] | None:
+    def health(self, timeout_s: float) -> dict[str, Any] | None:
         """Return LocalStack's health document, or None when nothing like LocalStack answers."""
         return _get(f"{self.endpoint_url}/_localstack/health", timeout_s)
 
-    def answers(self) -> bool:
+    def answers(self, timeout_s: float = 2.0) -> bool:
         """Whether a LocalStack is ready at the endpoint and, if it should be ours, is ours."""
         if self.nonce is None:
-            return self.health() is not None
-        identity = _get(f"{self.endpoint_url}/_rangemill/identity", 2.0)
+            return self.health(timeout_s) is not None
+        identity = _get(f"{self.endpoint_url}/_rangemill/identity", timeout_s)
         return identity is not None and identity.get("nonce") == self.nonce
 
     def environment(self) -> dict[str, str]:

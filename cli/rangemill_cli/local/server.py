@@ -51,7 +51,7 @@ def start(paths: LocalPaths, say: Callable[[str], None], *, port: int | None = N
     paths.state.mkdir(parents=True, exist_ok=True)
     with locked(paths.state / "lock"):
         running = LocalCloud.at(paths)
-        if running is not None and running.answers():
+        if running is not None and running.is_running():
             return running
         if running is not None:
             say("The local cloud of this project runs but does not answer: starting it again.")

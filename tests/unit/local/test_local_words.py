@@ -106,7 +106,7 @@ def test_sam_gets_nothing_that_leads_to_a_persons_own_account() -> None:
 
 @pytest.mark.usefixtures("persons_environment")
 def test_env_points_a_shell_here_and_away_from_a_persons_own_account(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(LocalCloud, "answers", lambda _: True)
+    monkeypatch.setattr(LocalCloud, "answers", lambda *_: True)
     shown = CliRunner().invoke(commands.local, ["env", "--endpoint-url", f"{ENDPOINT}/"])
     lines = shown.output.splitlines()
     assert f"export AWS_ENDPOINT_URL={ENDPOINT}" in lines
