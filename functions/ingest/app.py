@@ -15,6 +15,8 @@ from rangemill.messages import ObjectRef
 from rangemill.observability import LambdaContext, logger, measure, observed
 from rangemill.settings import IngestSettings
 
+NO_PIPELINE = "(none)"
+
 
 @cache
 def wired() -> tuple[Gateways, IngestSettings]:
@@ -26,6 +28,9 @@ def wired() -> tuple[Gateways, IngestSettings]:
         job_table=settings.job_table,
         state_machine_arn=settings.state_machine_arn,
     )
+    for mistake in catalog.deployed().mistakes:  # `rangemill check` refuses these; the other pipelines go on
+        logger.error("a deployed pipeline cannot be read", extra={"mistake": mistake.message})
+        measure(mistake.file, BrokenPipelines=1)
     return world, settings
 
 
@@ -50,3 +55,5 @@ def _take(record: SQSRecord) -> None:
     for pipeline, verdict in verdicts.items():
         if verdict in ("created", "member"):
             measure(pipeline, ObjectsTaken=1)
+        elif verdict == "unmatched":
+            measure(NO_PIPELINE, ObjectsUnmatched=1)
