@@ -76,6 +76,16 @@ def _documents(paths: tuple[Path, ...]) -> list[Path]:
     return found
 
 
+def require_sound(folder: Path) -> None:
+    """Refuse a deployment with a broken pipeline. Raises `UsageProblem` with every mistake on a line of its own."""
+    files = sorted((*folder.glob("*.yaml"), *folder.glob("*.yml")))
+    # A package of the layer's requirements.txt need not be installed beside this command.
+    mistakes = [m for m in _check(files).mistakes if "failed: ModuleNotFoundError" not in m.problem]
+    if mistakes:
+        listed = "".join(f"\n  {mistake.message}" for mistake in mistakes)
+        raise UsageProblem(f"Nothing was deployed, because of {folder.name}/:{listed}")
+
+
 def _check(files: list[Path]) -> Checked:
     from rangemill.documents import parse_yaml  # noqa: PLC0415 - `--help` needs none of this
     from rangemill.errors import BadPipeline  # noqa: PLC0415

@@ -7,6 +7,7 @@ import time
 
 import click
 
+from rangemill_cli.check import require_sound
 from rangemill_cli.errors import UsageProblem
 from rangemill_cli.local import function_logs, sam, server, stacks
 from rangemill_cli.local.cloud import STACK, LocalCloud
@@ -34,6 +35,7 @@ def up() -> None:
 @click.option("--force", is_flag=True, help="Build and deploy even when nothing changed.")
 def deploy(endpoint_url: str | None, force: bool) -> None:
     """Build the template with SAM and deploy it. Starts the local cloud when it does not run."""
+    require_sound(local_paths().project / "layers/pipelines")
     cloud = LocalCloud.require(endpoint_url) if endpoint_url else _up()
     done = sam.deploy(cloud, local_paths(), force=force, say=_say)
     if not done.deployed:
