@@ -14,7 +14,8 @@ def main() -> None:
         sys.exit(f"ERROR: the patches are for localstack-core {LOCALSTACK_VERSION}, and {installed} is installed")
     # Everything written by this process is its owner's only.
     os.umask(0o077)
-    from rangemill_local import identity, patches, store  # noqa: PLC0415 - after the version is known
+    # After the version is known. The plugins too: LocalStack would only say that it does not know them.
+    from rangemill_local import identity, patches, plugins, store  # noqa: F401, PLC0415
 
     store.prune()
     patches.apply()

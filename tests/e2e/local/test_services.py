@@ -2,8 +2,10 @@
 
 import json
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import pytest
 from rangemill_cli.local.cloud import LocalCloud
 
 from tests.e2e.local.conftest import Probe, wait_for
@@ -122,3 +124,34 @@ def test_conditional_writes_let_one_writer_through(probe: Probe) -> None:
     except table.exceptions.ConditionalCheckFailedException:
         return
     raise AssertionError("the second write went through")
+
+
+def test_a_refused_transaction_takes_nothing_of_others_with_it(probe: Probe) -> None:
+    table, name, tag = probe.cloud.client("dynamodb"), probe.outputs["Table"], str(uuid.uuid4())
+    there = {"pk": {"S": f"there-{tag}"}}
+    table.put_item(TableName=name, Item=there)
+
+    def add(_: int) -> None:
+        table.update_item(
+            TableName=name,
+            Key={"pk": {"S": f"sum-{tag}"}},
+            UpdateExpression="ADD n :one",
+            ExpressionAttributeValues={":one": {"N": "1"}},
+        )
+
+    def refused(number: int) -> None:
+        with pytest.raises(table.exceptions.TransactionCanceledException):
+            table.transact_write_items(
+                TransactItems=[
+                    {"Put": {"TableName": name, "Item": {"pk": {"S": f"never-{tag}-{number}"}}}},
+                    {"Put": {"TableName": name, "Item": there, "ConditionExpression": "attribute_not_exists(pk)"}},
+                ]
+            )
+
+    with ThreadPoolExecutor(16) as pool:
+        for done in [pool.submit(add if number % 2 else refused, number) for number in range(300)]:
+            done.result()
+    found = probe.item(f"sum-{tag}")
+    assert found is not None
+    assert found["n"] == {"N": "150"}
+    assert probe.item(f"never-{tag}-0") is None
