@@ -97,6 +97,7 @@ def test_csv_records_as_dicts_and_as_bytes() -> None:
 
 
 def test_csv_dialects() -> None:
+    assert read("csv", b'a\t"b\tc"\n\t"d"\n', header=False, delimiter="\t") == [["a", "b\tc"], ["", "d"]]
     assert read("csv", b"a;'b;c'\n", header=False, delimiter=";", quote="'") == [["a", "b;c"]]
     assert read(
         "csv",
@@ -120,6 +121,8 @@ def test_a_header_alone_is_an_object_without_records(data: bytes) -> None:
         (b"a,b\n1,2\n3\n", 8, "1 columns, not 2"),
         (b"a,b\n1,2\n\n3,4,5\n", 9, "3 columns, not 2"),
         (b'a,b\n1,2\n3,"4"5\n', 8, "quotes"),
+        (b'a,b\n1,"2 "" ,x"\n3,"4" \n', 16, "spaces around quotes"),
+        (b'a,b\n"1, ""x""",2\n3, "4"\n', 17, "spaces around quotes"),
         (b'a,b\n1,2\n3"4","5\n6"\n', 8, "quotes|columns"),
         (b'a,b\n1,2\n3"4,"5\n6","7",8"9\n', 8, "another line"),
         (b"a,b\n1,2\n3,\xff\n", 8, "UTF-8"),

@@ -4,7 +4,6 @@
 
 from bisect import bisect_right
 from dataclasses import dataclass, field
-from itertools import accumulate
 
 import duckdb
 
@@ -98,7 +97,7 @@ def _load_places(session: Session, chunk: Chunk, settled: Settled) -> None:
     places = [
         block.offset + start
         for _, block in chunk.blocks
-        for line, start in _with_starts(block.data)
+        for line, start in _lines.with_starts(block.data)
         if not LEFT_OUT[settled.format](line)
     ]
     path = session.put("places", "\n".join(map(str, places)).encode())
@@ -107,11 +106,6 @@ def _load_places(session: Session, chunk: Chunk, settled: Settled) -> None:
         f"FROM (SELECT unnest(string_split(content, chr(10))) AS place FROM read_text('{path}'))"
     )
     session.drop_files()
-
-
-def _with_starts(data: bytes) -> list[tuple[bytes, int]]:
-    lines = list(_lines.raw_lines(data))
-    return list(zip(lines, accumulate(map(len, lines), initial=0), strict=False))
 
 
 def _require_utf8(of: ObjectContext, block: Block) -> None:
@@ -167,7 +161,7 @@ class _Lines:
         self.lines: list[bytes] = []
         for _, block in chunk.blocks:
             self._firsts.append(len(self.lines))
-            for line, start in _with_starts(block.data):
+            for line, start in _lines.with_starts(block.data):
                 if not left_out(line):
                     self.lines.append(line)
                     self._starts.append(block.offset + start)

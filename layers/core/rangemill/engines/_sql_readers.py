@@ -90,6 +90,7 @@ def _csv_text(block: bytes) -> bytes:
 def jsonl(blocks: list[bytes], columns: Columns, settled: Settled) -> tuple[list[bytes], Callable[[list[str]], str]]:  # noqa: ARG001
     """Scalars as text with exact casts; nested values and floats as DuckDB reads them."""
     files = [b"".join(group) for group in _groups(_json_text(block) for block in blocks)]
+    files = [b"\n" + file if file.startswith(_lines.BOM) else file for file in files]  # DuckDB drops one at the start
     raw = {name: of if of.startswith(_NESTED) or of.endswith("]") else "VARCHAR" for name, of in columns}
     chosen = ", ".join(
         f"{exact_cast(quote(name), of) if raw[name] == 'VARCHAR' else quote(name)} AS {quote(name)}"
@@ -101,7 +102,8 @@ def jsonl(blocks: list[bytes], columns: Columns, settled: Settled) -> tuple[list
     def select(paths: list[str]) -> str:
         if not columns:
             return f"SELECT 0 AS none FROM read_json_objects({_list(paths)}, {size})"
-        return f"SELECT {chosen} FROM read_json({_list(paths)}, {size}, auto_detect = false, columns = {names})"
+        reading = f"{size}, auto_detect = false, records = true, columns = {names}"
+        return f"SELECT {chosen} FROM read_json({_list(paths)}, {reading})"
 
     return files, select
 

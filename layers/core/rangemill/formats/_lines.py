@@ -33,9 +33,12 @@ def lines(data: bytes) -> Iterator[bytes]:
     return map(_without_end, BytesIO(data))
 
 
-def raw_lines(data: bytes) -> Iterator[bytes]:
-    """The lines with their ends."""
-    return iter(BytesIO(data))
+def with_starts(data: bytes) -> Iterator[tuple[bytes, int]]:
+    """The lines with their ends, and where in the block each begins."""
+    start = 0
+    for line in BytesIO(data):
+        yield line, start
+        start += len(line)
 
 
 def _without_end(line: bytes) -> bytes:

@@ -8,7 +8,6 @@ than columns at a line's end is tolerated. What would be cut wrongly or read dif
 
 import csv
 from collections.abc import Callable, Iterator
-from io import BytesIO
 from typing import Any, Final, Literal
 
 import msgspec
@@ -16,6 +15,7 @@ import msgspec
 from rangemill.blocks import Block
 from rangemill.errors import BadRecord
 from rangemill.formats import _csv_schema, _delimited, _lines
+from rangemill.formats._csv_quotes import Quotes
 from rangemill.formats.base import Crc, Event, Sample, Settled
 from rangemill.ranges import ByteRange
 from rangemill.units import parse_bytes
@@ -88,12 +88,12 @@ def align(
     """See `FormatModule`."""
     options = options_of(settled)
     limit = parse_bytes(options.max_record_bytes)
-    make_block = _block_maker(settled.header, options.quote.encode())
+    make_block = _block_maker(settled.header, options)
     return _delimited.split(run, range_bytes, object_bytes, pieces, crc, should_stop, make_block, limit)
 
 
-def _block_maker(header: str | None, quote: bytes) -> Callable[[bytes, int], Block | None]:
-    others = bytes(byte for byte in range(256) if byte not in quote + b"\n")
+def _block_maker(header: str | None, options: Options) -> Callable[[bytes, int], Block | None]:
+    quotes = Quotes(options.quote.encode(), options.delimiter.encode())
 
     def block(data: bytes, offset: int) -> Block | None:
         begins_object = offset == 0
@@ -102,9 +102,7 @@ def _block_maker(header: str | None, quote: bytes) -> Callable[[bytes, int], Blo
             data, offset = _without_header(data, offset, header)
         if b"\r" in data and data.count(b"\r") != data.count(b"\r\n"):
             _refuse_lone_return(data, offset)
-        # Of quotes and newlines alone, pairs of quotes removed: what is left of a line shows that it closes all or not.
-        if quote in data and quote in data.translate(None, others).replace(quote + quote, b""):
-            _refuse_open_quotes(data, offset, quote)
+        quotes.check(data, offset)
         count = _lines.count_except(data, _lines.is_empty)
         return Block(data, offset, count) if count else None
 
@@ -124,30 +122,13 @@ def _without_header(data: bytes, offset: int, header: str) -> tuple[bytes, int]:
 
 
 def _refuse_lone_return(data: bytes, offset: int) -> None:
-    for line, start in _with_starts(data):
+    for line, start in _lines.with_starts(data):
         if line.count(b"\r") != line.count(b"\r\n"):
             raise BadRecord(
                 f"the record at byte {offset + start} holds a carriage return that does not end its line, "
                 "which CSV readers do not agree on",
                 offset=offset + start,
             )
-
-
-def _refuse_open_quotes(data: bytes, offset: int, quote: bytes) -> None:
-    for line, start in _with_starts(data):
-        if line.count(quote) & 1:
-            raise BadRecord(
-                f"the record at byte {offset + start} opens a quote that its line does not close; "
-                "newlines inside quotes are not supported in this version",
-                offset=offset + start,
-            )
-
-
-def _with_starts(data: bytes) -> Iterator[tuple[bytes, int]]:
-    start = 0
-    for line in BytesIO(data):
-        yield line, start
-        start += len(line)
 
 
 def records(data: bytes, settled: Settled, record_type: Any) -> Iterator[Any]:  # noqa: ARG001 - the interface

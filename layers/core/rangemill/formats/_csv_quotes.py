@@ -1,0 +1,43 @@
+"""Quotes in CSV: what this version cannot split, and what two readers would read differently, is refused."""
+
+import re
+
+from rangemill.errors import BadRecord
+from rangemill.formats import _lines
+
+
+class Quotes:
+    """The check of a block for one dialect; blocks without quotes cost one search."""
+
+    def __init__(self, quote: bytes, delimiter: bytes) -> None:
+        q, d = re.escape(quote), re.escape(delimiter)
+        space = rb"[ \t]" if delimiter != b"\t" else rb" "
+        self._quote = quote
+        self._others = bytes(byte for byte in range(256) if byte not in quote + b"\n")
+        # A space before an opening or after a closing quote, or what looks like it. Begins with the quote: searches fast.
+        self._suspect = re.compile(q + rb"(?:(?<=" + space + q + rb")|" + space + rb"+(?:" + d + rb"|[\r\n]|\Z))")
+        quoted = q + rb"(?:[^" + q + rb"]++|" + q + q + rb")*+" + q
+        plain = rb"(?!" + space + rb"+" + q + rb")[^" + q + d + rb"\r\n][^" + d + rb"\r\n]*+"
+        cell = rb"(?:" + quoted + rb"|" + plain + rb"|)"
+        self._sound = re.compile(cell + rb"(?:" + d + cell + rb")*\r?\n?")
+
+    def check(self, data: bytes, offset: int) -> None:
+        """Raise `BadRecord` for the first record with a quote left open, or with spaces around its quotes."""
+        if self._quote not in data:
+            return
+        # Of quotes and newlines alone, pairs of quotes removed: a quote that is left is one too many on its line.
+        if self._quote in data.translate(None, self._others).replace(self._quote * 2, b""):
+            for line, start in _lines.with_starts(data):
+                if line.count(self._quote) & 1:
+                    raise BadRecord(
+                        f"the record at byte {offset + start} opens a quote that its line does not close; "
+                        "newlines inside quotes are not supported in this version",
+                        offset=offset + start,
+                    )
+        if self._suspect.search(data):
+            for line, start in _lines.with_starts(data):
+                if self._suspect.search(line) and not self._sound.fullmatch(line):
+                    raise BadRecord(
+                        f"the record at byte {offset + start} has spaces around quotes, which CSV readers do not agree on",
+                        offset=offset + start,
+                    )
