@@ -174,7 +174,8 @@ class _Walk:
             runs.append(Run(pin.index, start, end, self._plan.range_bytes))
             self._advance(pin, end)
             left -= end - start
-            if left <= 0 or len(runs) >= max_runs:
+            # An object that goes on was cut at a range's end: what is left of the slot is less than a range.
+            if end < pin.size_bytes or left <= 0 or len(runs) >= max_runs:
                 break
         return Slot(number, objects, runs)
 
