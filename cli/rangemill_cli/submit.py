@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rangemill_cli.answers import answering, print_json
+from rangemill_cli.answers import INTERRUPTED, answering, print_json
 from rangemill_cli.errors import CliError, UsageProblem, show_error
 from rangemill_cli.options import (
     history_budget_option,
@@ -110,10 +110,16 @@ def _submit(asked: Asked, stack_name: str, *, wait: bool, as_json: bool) -> int:
         _say(f"Job {request.job_id} was submitted with this key before; it is not submitted again.")
     stack.admit()
     row = gateways.jobs.load(request.job_id)
+    interrupted = False
     if wait:
-        row = jobs.wait(request.job_id, gateways)
+        try:
+            row = jobs.wait(request.job_id, gateways)
+        except KeyboardInterrupt:  # the job does not hear it: what is shown is where it stands
+            interrupted = True
+            row = gateways.jobs.load(request.job_id)
+            _say(f"Interrupted; job {row.job_id} goes on, see `rangemill status {row.job_id}`.")
     _answer(row, gateways, waited=wait, as_json=as_json)
-    return jobs.exit_code(row)
+    return INTERRUPTED if interrupted else jobs.exit_code(row)
 
 
 def _document(asked: Asked) -> "Entry | None":

@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -105,7 +106,14 @@ class WorkerPool:
     def _start(self) -> _Worker:
         ours, theirs = self._processes.Pipe()
         process = self._processes.Process(target=serve, args=(theirs, self._workplace), daemon=True)
-        process.start()
+        # A terminal's Ctrl-C goes to all processes; only this one is to hear it. The mask is inherited, by the fork
+        # server as well, so that there is no moment in which a worker that is being born could hear it.
+        resource_tracker.ensure_running()  # at its first start it takes SIGINT off the mask again
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         theirs.close()
         return _Worker(process, ours)
 
@@ -153,7 +161,6 @@ def _how(exit_code: int | None) -> str:
 
 def serve(connection: Connection, workplace: Workplace) -> None:
     """A worker's life: a slot in, its bytes as it goes, zero when it is done, until the pipe closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its workers
     os.dup2(sys.stderr.fileno(), 1)  # what user code prints must not get into the parent's output
     sys.path.insert(0, str(workplace.pipeline_folder))
     gateways = workplace.gateways()

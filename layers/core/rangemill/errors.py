@@ -92,7 +92,9 @@ class ObjectMissing(BadRequest):
 
     def __init__(self, object_uri: str, expected: str) -> None:
         super().__init__(
-            f"{object_uri} is gone: it was pinned as {expected} and S3 now answers 404; "
+            f"there is no object {object_uri}"
+            if expected == "present"  # asked for by its name only
+            else f"{object_uri} is gone: it was pinned as {expected} and S3 now answers 404; "
             "upload it again and submit a new job",
             object_uri=object_uri,
         )

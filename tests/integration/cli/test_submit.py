@@ -141,6 +141,18 @@ def test_waiting_looks_again_until_the_end(deployed: Any, document: str, monkeyp
     assert next(answers, None) is None
 
 
+def test_interrupted_while_waiting_shows_where_the_job_stands(
+    deployed: Any, document: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(jobs, "wait", interrupt)
+    uri = deployed.put("k", BODY)
+    answer = deployed.json("submit", "--pipeline-file", document, uri, "--wait", exit_code=130)
+    assert answer["job_id"] == deployed.admitted[0]
+
+
 # --- status and results ---------------------------------------------------------------------------------------------
 
 

@@ -1,8 +1,12 @@
 """`rangemill run`: the whole core on this machine."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -270,3 +274,49 @@ def test_s3_without_credentials_is_the_environments_fault(room: Any, monkeypatch
     assert "credentials" in document["error"]["message"]
     clients.session.cache_clear()
     clients.s3_client.cache_clear()
+
+
+# --- interrupted ----------------------------------------------------------------------------------------------------
+
+
+def test_an_interrupt_ends_workers_and_leaves_nothing(room: Any) -> None:
+    room.file(LINES)
+    code = Path("pipeline_code.py")
+    slow = "class Slow(Lines):\n    def apply(self, partial, record):\n        time.sleep(60)\n"
+    code.write_text(code.read_text() + slow)
+    command = [
+        sys.executable,
+        "-m",
+        "rangemill_cli",
+        "run",
+        room.python("Slow"),
+        "input.txt",
+        "--workers",
+        "2",
+        "--json",
+    ]
+    Path("tmp").mkdir()
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        process_group=0,
+        env={**os.environ, "TMPDIR": str(Path("tmp").resolve())},
+    ) as process:
+        wait_for(lambda: list(Path("tmp").glob("rangemill-*/scratch/*/*/waves/*.json")))
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+        out, err = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert json.loads(out)["status"] == "CANCELLED"
+    assert "interrupted; nothing was published" in err
+    assert "Traceback" not in err
+    assert not list(Path("tmp").glob("rangemill-*"))
+    assert not Path("rangemill-out").exists()
+
+
+def wait_for(happened: Callable[[], object], seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

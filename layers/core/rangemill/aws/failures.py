@@ -29,6 +29,20 @@ _TRANSIENT_CODES: Final = frozenset(
 _DENIED_CODES: Final = frozenset(
     {"AccessDenied", "AccessDeniedException", "AllAccessDisabled", "403", "KMS.AccessDeniedException"}
 )
+# Nothing that a permission could cure: expired, unknown or wrongly signed.
+_CREDENTIAL_CODES: Final = frozenset(
+    {
+        "ExpiredToken",
+        "ExpiredTokenException",
+        "IncompleteSignature",
+        "InvalidAccessKeyId",
+        "InvalidClientTokenId",
+        "InvalidSignatureException",
+        "InvalidToken",
+        "SignatureDoesNotMatch",
+        "UnrecognizedClientException",
+    }
+)
 _REFUSED_REASONS: Final = frozenset({"ConditionalCheckFailed", "ItemCollectionSizeLimitExceeded", "ValidationError"})
 _SERVER_ERROR: Final = 500
 
@@ -86,6 +100,8 @@ def raise_named(error: ClientError | BotoCoreError, what: str) -> NoReturn:
     if code == "TransactionCanceledException" and not _REFUSED_REASONS & reasons_of(error):
         # It lost to a concurrent one or was throttled; nothing was wrong with it.
         raise Transient(f"cannot {what}: {code} ({message})") from error
+    if code in _CREDENTIAL_CODES:
+        raise AccessRefused(f"cannot {what}: AWS does not take these credentials: {code} ({message})") from error
     if code in _DENIED_CODES:
         raise AccessRefused(f"cannot {what}: AWS refused it ({message}); the role needs that permission") from error
     if code in _TRANSIENT_CODES or status >= _SERVER_ERROR:
