@@ -5,6 +5,7 @@ cloud.client("s3").list_buckets()
 """
 
 import json
+import time
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
@@ -18,9 +19,8 @@ from rangemill_cli.local.process import ProcessIdentity
 STACK: Final = "rangemill"
 ACCOUNT: Final = "000000000000"
 REGION: Final = "us-east-1"
-PATIENCE_S: Final = (
-    20.0  # with twenty workers on two cores an answer takes its time, and a restart would lose everything
-)
+ANSWER_S: Final = 3.0
+PATIENCE_S: Final = 20.0  # with twenty workers on two cores an answer takes its time; a restart would lose everything
 # Everything that could lead an AWS tool to a person's own account, shut; LocalStack takes `test` as account zero.
 CREDENTIALS: Final = {
     "AWS_ACCESS_KEY_ID": "test",
@@ -57,23 +57,26 @@ class LocalCloud:
         cloud = cls(endpoint_url.rstrip("/")) if endpoint_url else cls.at(paths or local_paths())
         if cloud is None:
             raise EnvironmentProblem("The local cloud is not running.", "Start it with `rangemill local up`.")
-        if not cloud.answers(PATIENCE_S):
+        if not cloud.is_running():
             raise EnvironmentProblem(f"No LocalStack answers at {cloud.endpoint_url}.", "Is the endpoint right?")
         return cloud
 
     def is_running(self) -> bool:
-        """Whether the process (of our own) runs and answers."""
-        return (self.process is None or self.process.is_running()) and self.answers(PATIENCE_S)
+        """Whether the process (of our own) runs and answers, with patience for one that is busy."""
+        until = time.monotonic() + PATIENCE_S
+        while self.process is None or self.process.is_running():
+            if self.answers():
+                return True
+            if self.process is None or time.monotonic() > until:
+                break
+            time.sleep(0.1)
+        return False
 
-    def health(self, timeout_s: float) -> dict[str, Any] | None:
-        """Return LocalStack's health document, or None when nothing like LocalStack answers."""
-        return _get(f"{self.endpoint_url}/_localstack/health", timeout_s)
-
-    def answers(self, timeout_s: float = 2.0) -> bool:
+    def answers(self) -> bool:
         """Whether a LocalStack is ready at the endpoint and, if it should be ours, is ours."""
         if self.nonce is None:
-            return self.health(timeout_s) is not None
-        identity = _get(f"{self.endpoint_url}/_rangemill/identity", timeout_s)
+            return _get(f"{self.endpoint_url}/_localstack/health", ANSWER_S) is not None
+        identity = _get(f"{self.endpoint_url}/_rangemill/identity", ANSWER_S)
         return identity is not None and identity.get("nonce") == self.nonce
 
     def environment(self) -> dict[str, str]:

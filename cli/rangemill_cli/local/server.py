@@ -55,7 +55,7 @@ def start(paths: LocalPaths, say: Callable[[str], None], *, port: int | None = N
             return running
         if running is not None:
             say("The local cloud of this project runs but does not answer: starting it again.")
-            stop(paths)
+            _stop(paths)
         cloud, server = _launch(paths, _choose_port(paths) if port is None else port or _any_free_port())
         say(f"Starting LocalStack at {cloud.endpoint_url} …")
         _wait_ready(paths, cloud, server)
@@ -64,6 +64,13 @@ def start(paths: LocalPaths, say: Callable[[str], None], *, port: int | None = N
 
 def stop(paths: LocalPaths) -> bool:
     """Stop the cloud that `start` started with this state folder, and nothing else; False if there was none."""
+    if not paths.state.exists():
+        return False
+    with locked(paths.state / "lock"):
+        return _stop(paths)
+
+
+def _stop(paths: LocalPaths) -> bool:
     running = LocalCloud.at(paths)
     if running is not None and running.process is not None:
         running.process.stop()
@@ -144,7 +151,7 @@ def _wait_ready(paths: LocalPaths, cloud: LocalCloud, server: "subprocess.Popen[
     while not cloud.answers():
         code = server.poll()
         if code is not None or time.monotonic() > until:
-            stop(paths)
+            _stop(paths)
             what = f"ended with exit code {code}" if code is not None else f"was not ready in {START_TIMEOUT_S:.0f} s"
             raise EnvironmentProblem(f"LocalStack {what}. The end of its log ({paths.log}):\n{tail(paths.log)}")
         time.sleep(0.1)
