@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import boto3
-import demo_input
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+import demo_input
 from rangemill import admission
 from rangemill.aws import gateways
 from rangemill.errors import UnknownJob
@@ -70,20 +70,22 @@ def main() -> int:
         jobs.append(Watched(f"{pipeline} (by upload)", f"{pipeline}-{admission.identity_token(pipeline, head)}"))
 
     step("3  The uploads start two jobs. A third must carry itself on: its history is small")
-    jobs.append(Watched("flight-delays (many generations)", submit_small_budget(cloud, bucket, uploads["flight-delays"][0])))
+    jobs.append(
+        Watched("flight-delays (many generations)", submit_small_budget(cloud, bucket, uploads["flight-delays"][0]))
+    )
     watch(jobs, world)
 
     step("4  Results")
     failed = [job for job in jobs if not show(job, world)]
     console.print(f"\nAll of it took {time.monotonic() - began:.0f} s. The local cloud stays up; look around:")
-    for command, what in (
+    for line, what in (
         ('eval "$(.venv/bin/rangemill local env)"', "point aws, boto3 and rangemill at it"),
         (".venv/bin/rangemill status", "all jobs"),
         (f".venv/bin/rangemill results {jobs[0].job_id}", "a result again"),
         (".venv/bin/rangemill local logs apply", "what the workers logged"),
         (".venv/bin/rangemill local down", "stop it; everything in it is gone"),
     ):
-        console.print(f"  [bold]{command}[/bold]   [dim]# {what}[/dim]", soft_wrap=True)
+        console.print(f"  [bold]{line}[/bold]   [dim]# {what}[/dim]", soft_wrap=True)
     return 1 if failed else 0
 
 
@@ -178,7 +180,9 @@ def show(job: Watched, world: Gateways) -> bool:
     """A job's result as a table, and its proof; False for one that failed."""
     row = job.row
     if row is None or row.status != "SUCCEEDED" or row.result is None:
-        console.print(f"\n[bold red]{job.title}: {row.status if row else 'never started'}[/bold red] {row.error if row else ''}")
+        console.print(
+            f"\n[bold red]{job.title}: {row.status if row else 'never started'}[/bold red] {row.error if row else ''}"
+        )
         return False
     result: dict[str, Any] = row.result
     rows = [json.loads(line) for line in (world.store.get(result["output"][0]) or b"").splitlines()]
@@ -192,14 +196,15 @@ def show(job: Watched, world: Gateways) -> bool:
     if len(rows) > 6:
         console.print(f"  [dim]… and {len(rows) - 6} more rows[/dim]")
     proof = result["proof"]
-    matched = "equals the checksum that S3 keeps" if proof["matched"] else "S3 keeps no checksum to compare with"
+    matched = "equals the checksum that S3 keeps" if proof["matched"] else "has no checksum of S3 to be held against"
     console.print(
-        f"  [green]proved[/green]: every one of {result['bytes']:,} bytes read exactly once ({proof['checksum']} of all tiles {matched}), "
-        f"{result['records']:,} records found = taken, {result['rejects']} rejects"
+        f"  [green]proved[/green]: every one of {result['bytes']:,} bytes read exactly once; the {proof['checksum']} of "
+        f"all tiles {matched}; {result['records']:,} records found = taken, {result['rejects']} rejects"
     )
+    names = (("ranges", "range"), ("slots", "slot"), ("waves", "wave"), ("generations", "generation"))
     console.print(
-        f"  {counted(result['ranges'], 'range')} in {counted(result['slots'], 'slot')}, {counted(result['waves'], 'wave')}, "
-        f"{counted(result['generations'], 'generation')}; {result['seconds']:.1f} s; on AWS about ${result['cost_usd']:.5f}"
+        f"  {', '.join(counted(result[name], noun) for name, noun in names)}; {result['seconds']:.1f} s; "
+        f"on AWS about ${result['cost_usd']:.5f}"
     )
     console.print(f"  result {result['output'][0]}\n  report {result['report']}", soft_wrap=True)
     return True

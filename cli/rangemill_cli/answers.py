@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 import click
+
 from rangemill.errors import (
     AccessRefused,
     BadPipeline,
@@ -19,7 +20,6 @@ from rangemill.errors import (
     UserCodeError,
     error_class,
 )
-
 from rangemill_cli.errors import CliError, EnvironmentProblem, UsageProblem, show_error
 
 SUCCEEDED: Final = 0

@@ -89,7 +89,6 @@ def require_sound(folder: Path) -> None:
 def _check(files: list[Path]) -> Checked:
     from rangemill.documents import parse_yaml  # noqa: PLC0415 - `--help` needs none of this
     from rangemill.errors import BadPipeline  # noqa: PLC0415
-
     from rangemill_cli import documents  # noqa: PLC0415
 
     checked = Checked()

@@ -11,7 +11,6 @@ from rangemill import documents
 from rangemill.catalog import Entry
 from rangemill.errors import BadPipeline, BadStatement
 from rangemill.pipeline import parse_pipeline
-
 from rangemill_cli.errors import UsageProblem
 from rangemill_cli.options import pipelines_folder
 

@@ -16,7 +16,6 @@ from rangemill.limits import (
 )
 from rangemill.messages import ObjectRef, Prefix, Totals
 from rangemill.units import show_bytes
-
 from rangemill_cli.errors import UsageProblem
 
 _LOOKED_AT: Final = 100  # objects named one by one that are looked at before the job is made

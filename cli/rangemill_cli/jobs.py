@@ -6,7 +6,6 @@ from typing import Any, Final
 from rangemill import report
 from rangemill.gateways import Gateways
 from rangemill.messages import ENDED, JobRow, now_text
-
 from rangemill_cli import show
 from rangemill_cli.answers import FAILED, SUCCEEDED, job_exit_code
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from stat import S_ISREG
 
 from rangemill.messages import ObjectRef, Prefix
-
 from rangemill_cli.errors import UsageProblem
 
 

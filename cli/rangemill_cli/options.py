@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+
 from rangemill.units import parse_bytes
 
 

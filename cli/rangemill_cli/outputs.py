@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+
 from rangemill.errors import ObjectMissing
 from rangemill.messages import JobRow
-
 from rangemill_cli.clients import s3_client
 from rangemill_cli.errors import CliError
 from rangemill_cli.locations import split_uri

@@ -17,7 +17,6 @@ from rangemill_cli.options import history_budget_option, json_option, range_byte
 
 if TYPE_CHECKING:
     from rangemill.catalog import Entry
-
     from rangemill_cli.inprocess.session import Done
 
 _OUT: Final = "rangemill-out"
@@ -74,7 +73,6 @@ def _run(pipeline: str, inputs: tuple[str, ...], asked: Asked, *, as_json: bool)
     """The exit code."""
     from rangemill.admission import new_job_id  # noqa: PLC0415 - `rangemill --help` needs none of this
     from rangemill.messages import JobRequest  # noqa: PLC0415
-
     from rangemill_cli import documents, locations, show  # noqa: PLC0415
     from rangemill_cli.inprocess import session  # noqa: PLC0415
     from rangemill_cli.inprocess.folder import foreign_file  # noqa: PLC0415
@@ -125,7 +123,6 @@ def _run(pipeline: str, inputs: tuple[str, ...], asked: Asked, *, as_json: bool)
 
 def _answer(done: "Done", entry: "Entry", *, as_json: bool) -> int:
     from rangemill.errors import error_class  # noqa: PLC0415
-
     from rangemill_cli import documents, show  # noqa: PLC0415
 
     row, document = done.row, done.document

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from typing import Any, Final, Protocol
 
 import click
-from rangemill.messages import JobRow
 
+from rangemill.messages import JobRow
 from rangemill_cli import preview
 
 _ROWS: Final = 10

@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import click
-from rangemill.gateways import Gateways
 
+from rangemill.gateways import Gateways
 from rangemill_cli.clients import client, session
 from rangemill_cli.errors import EnvironmentProblem
 

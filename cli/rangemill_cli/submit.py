@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from rangemill.catalog import Entry
     from rangemill.gateways import Gateways
     from rangemill.messages import JobRequest, JobRow
-
     from rangemill_cli.stack import Stack
 
 
@@ -97,7 +96,6 @@ def _split(arguments: tuple[str, ...], pipeline_file: Path | None) -> tuple[str,
 def _submit(asked: Asked, stack_name: str, *, wait: bool, as_json: bool) -> int:
     """The exit code."""
     from rangemill import admission  # noqa: PLC0415 - `--help` needs none of this
-
     from rangemill_cli import jobs  # noqa: PLC0415
     from rangemill_cli import stack as stacks  # noqa: PLC0415
 
@@ -151,7 +149,6 @@ def _document(asked: Asked) -> "Entry | None":
 def _request(asked: Asked, entry: "Entry | None") -> "JobRequest":
     from rangemill.admission import new_job_id, token_of  # noqa: PLC0415
     from rangemill.messages import JobRequest, ObjectRef, Prefix  # noqa: PLC0415
-
     from rangemill_cli.locations import split_uri  # noqa: PLC0415
 
     name = asked.pipeline or (entry.pipeline.name if entry else "")

@@ -6,6 +6,7 @@ from typing import Any
 
 import boto3
 from aws_lambda_powertools.utilities.data_classes import EventBridgeEvent
+
 from rangemill import abandon
 from rangemill.aws import gateways
 from rangemill.errors import UnknownJob

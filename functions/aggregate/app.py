@@ -5,6 +5,7 @@ from functools import cache, partial
 from typing import Any
 
 import boto3
+
 from rangemill import aggregate, code
 from rangemill.aws import gateways
 from rangemill.edge import document, parse

@@ -8,6 +8,7 @@ import boto3
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
 from aws_lambda_powertools.utilities.data_classes import S3EventBridgeNotificationEvent
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
+
 from rangemill import admission, catalog
 from rangemill.aws import gateways
 from rangemill.gateways import Gateways

@@ -5,6 +5,7 @@ from functools import cache
 from typing import Any
 
 import boto3
+
 from rangemill import admission, catalog, retention
 from rangemill.aws import gateways
 from rangemill.gateways import Gateways

@@ -11,7 +11,7 @@ class TopTalkers:
 
     TOP = 20
 
-    def start(self, context: Any) -> Talkers:  # noqa: ANN401 - Rangemill's context: object, bucket, parameters
+    def start(self, context: Any) -> Talkers:
         """Nothing was seen yet."""
         return {}
 
@@ -43,4 +43,9 @@ class TopTalkers:
         """The first ones by requests, then by address."""
         ranking = sorted(total.items(), key=lambda item: (-item[1][0], item[0]))
         for address, (requests, refusals, size) in ranking[: self.TOP]:
-            yield {"address": address.decode("ascii", "replace"), "requests": requests, "refused": refusals, "bytes": size}
+            yield {
+                "address": address.decode("ascii", "replace"),
+                "requests": requests,
+                "refused": refusals,
+                "bytes": size,
+            }

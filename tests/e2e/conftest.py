@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
 from rangemill_cli.local import sam, server, stacks
 from rangemill_cli.local.cloud import STACK, LocalCloud
 from rangemill_cli.local.paths import LocalPaths, find_project

@@ -13,6 +13,7 @@ import yaml
 from botocore.config import Config
 from moto import mock_aws
 from moto.moto_api._internal.models import moto_api_backend
+
 from rangemill.aws.executions import SfnExecutions, SnsNotices
 from rangemill.aws.jobs import DynamoJobs
 from rangemill.aws.objects import S3Objects

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+
 from rangemill import admission, pages
 from rangemill.admission import SweepBounds
 from rangemill.catalog import Catalog, Entry

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
+
 from rangemill.aws.executions import SfnExecutions, SnsNotices
 from rangemill.errors import AccessRefused, Transient
 from rangemill.gateways import Gateways

@@ -2,6 +2,7 @@
 
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError, ReadTimeoutError
+
 from rangemill.aws import failures
 from rangemill.errors import AccessRefused, BadRequest, Transient
 

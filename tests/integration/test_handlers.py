@@ -9,6 +9,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
+
 from rangemill import abandon, admission, aggregate, apply, fetch, finish, plan, retention
 from rangemill.errors import BadRequest, Superseded, Transient, UnknownJob
 from rangemill.messages import Context, MapInput, ObjectRef, StateMessage

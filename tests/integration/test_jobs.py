@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 from botocore.exceptions import ClientError
+
 from rangemill.aws.items import from_item, to_item
 from rangemill.aws.jobs import DynamoJobs
 from rangemill.errors import BadRequest, Superseded, Transient, UnknownJob

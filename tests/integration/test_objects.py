@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, FlexibleChecksumError, ReadTimeoutError
 from botocore.response import StreamingBody
+
 from rangemill.aws import objects as module
 from rangemill.aws.objects import S3Objects
 from rangemill.errors import AccessRefused, ChecksumMismatch, ObjectChanged, ObjectMissing, Transient

@@ -6,6 +6,7 @@ import boto3
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
+
 from rangemill.aws import store as store_module
 from rangemill.aws.store import S3Store
 from rangemill.errors import AccessRefused, Transient

@@ -15,6 +15,7 @@ import pytest
 import yaml
 from cfnlint.api import ManualArgs
 from cfnlint.api import lint as cfn_lint
+
 from rangemill import errors, keys, limits, messages, settings
 
 ROOT = Path(__file__).parents[2]

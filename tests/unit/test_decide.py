@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+
 from rangemill import decide
 from rangemill.limits import (
     HISTORY_BUDGET_EVENTS,

@@ -7,6 +7,7 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from rangemill import formats
 from rangemill.blocks import Block
 from rangemill.engines import make_engine

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from rangemill import formats
 from rangemill.blocks import Block, RangeDone
 from rangemill.errors import BadPipeline, BadRecord, RangemillError

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
+
 from rangemill.blocks import RangeDone
 from rangemill.errors import BrokenChain, ChecksumMismatch, IncompleteProof
 from rangemill.ledger import CRC_FUNCTIONS, Segment, holes, join, merge, prove, segment_of

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 import pytest
 from msgspec.structs import replace
+
 from rangemill import abandon, admission, aggregate, apply, fetch, finish, keys, messages, outcomes, pages, plan, states
 from rangemill.errors import (
     AggregateTooLarge,

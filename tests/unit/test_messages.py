@@ -4,6 +4,7 @@ from typing import Any, get_args, get_origin
 
 import msgspec
 import pytest
+
 from rangemill import fetch, keys, messages, outcomes
 from rangemill.errors import BadRequest
 from rangemill.formats.base import Settled

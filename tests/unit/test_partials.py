@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from rangemill import partials
 from rangemill.errors import IntegrityError, UnsupportedPartial
 

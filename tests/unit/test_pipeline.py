@@ -6,6 +6,7 @@ import sys
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from rangemill.errors import BadPipeline
 from rangemill.pipeline import match_all, parse_pipeline
 from rangemill.units import parse_bytes, parse_seconds, show_bytes

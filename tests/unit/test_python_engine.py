@@ -9,6 +9,7 @@ from typing import Any
 import duckdb
 import msgspec
 import pytest
+
 from rangemill import partials
 from rangemill.blocks import Block
 from rangemill.engines import check_pipeline, make_engine, make_folder

@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from rangemill.ranges import ByteRange, tile, tile_count
 
 offsets = st.integers(0, 10_000)

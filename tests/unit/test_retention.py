@@ -4,12 +4,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from msgspec.structs import replace
-from rangemill_cli.inprocess.memory import in_memory
-from rangemill_cli.inprocess.objects import MemoryObjects
 
 from rangemill import keys, retention
 from rangemill.errors import UnknownJob
 from rangemill.messages import JobRow, now_text
+from rangemill_cli.inprocess.memory import in_memory
+from rangemill_cli.inprocess.objects import MemoryObjects
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
 

@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from rangemill import retries
 from rangemill.errors import DIED_SPELLINGS, TRANSIENT_SPELLINGS, Transient, UserCodeError, WorkerDied, WorkerFailed
 from rangemill.limits import DEATHS_MAX, TRANSIENT_MAX_TRIES

@@ -1,6 +1,7 @@
 """Settings: a function's environment, parsed once, with an error that names what is wrong."""
 
 import pytest
+
 from rangemill.settings import BadSettings, IngestSettings, PlanSettings
 
 PLAN = {

@@ -7,6 +7,7 @@ from itertools import pairwise
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from rangemill import formats
 from rangemill.blocks import Block, RangeDone, Remaining
 from rangemill.errors import IncompleteProof, RecordTooLarge

@@ -10,6 +10,7 @@ from typing import Any
 
 import duckdb
 import pytest
+
 from rangemill import formats
 from rangemill.blocks import Block
 from rangemill.engines import check_pipeline, make_engine, make_folder

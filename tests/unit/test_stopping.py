@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 import pytest
+
 from rangemill.errors import Transient
 from rangemill.limits import STOP_MARGIN_MS
 from rangemill.messages import ApplyMessage, JobRow, SlotItem

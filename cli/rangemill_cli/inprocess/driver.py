@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import msgspec
+
 from rangemill import abandon, admission, aggregate, fetch, finish, plan, states
 from rangemill import apply as apply_state
 from rangemill.abandon import Failure
@@ -29,7 +30,6 @@ from rangemill.messages import (
     encode,
 )
 from rangemill.plan import Defaults
-
 from rangemill_cli.inprocess.memory import MemoryExecutions
 
 type WaveRunner = Callable[[list[ApplyMessage]], None]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
+
 from rangemill.errors import AccessRefused
 
 MANIFEST: Final = "_manifest.json"

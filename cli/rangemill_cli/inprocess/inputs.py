@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from rangemill.gateways import Head, Listing, Objects
 from rangemill.messages import ObjectRef, PinnedObject
-
 from rangemill_cli.inprocess.files import LocalFiles
 
 if TYPE_CHECKING:
@@ -23,7 +22,6 @@ class Inputs:
     @cached_property
     def _s3(self) -> "S3Objects":
         from rangemill.aws.objects import S3Objects  # noqa: PLC0415 - boto3 only where an input lies in S3
-
         from rangemill_cli.clients import s3_client  # noqa: PLC0415
 
         return S3Objects(s3_client())

@@ -7,6 +7,7 @@ from threading import RLock
 from typing import Any, Literal
 
 from msgspec.structs import replace
+
 from rangemill.errors import Superseded, UnknownJob
 from rangemill.messages import GenerationRow, JobRow, Member, Status, Totals, WaveRow
 

@@ -11,7 +11,6 @@ from threading import Lock
 from typing import Any
 
 from rangemill.gateways import Gateways, Objects
-
 from rangemill_cli.inprocess.files import LocalFiles
 from rangemill_cli.inprocess.jobs import MemoryJobs
 from rangemill_cli.inprocess.objects import MemoryObjects

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from msgspec.structs import replace
+
 from rangemill.errors import ObjectChanged, ObjectMissing
 from rangemill.gateways import Head, Listing
 from rangemill.ledger import CRC_FUNCTIONS, DEFAULT_CRC

@@ -9,7 +9,6 @@ from rangemill.gateways import Gateways
 from rangemill.limits import HISTORY_BUDGET_EVENTS
 from rangemill.messages import JobRequest, JobRow, Totals, WaveRow
 from rangemill.plan import Defaults
-
 from rangemill_cli.documents import importable
 from rangemill_cli.inprocess.code import identity_of
 from rangemill_cli.inprocess.driver import in_this_process, run_job

@@ -20,9 +20,9 @@ from typing import Any, Final, Self
 
 import msgspec
 from msgspec.structs import replace
+
 from rangemill.gateways import Gateways
 from rangemill.messages import ApplyMessage, CodeIdentity, Verdict, encode
-
 from rangemill_cli.inprocess.code import pipelines_of
 from rangemill_cli.inprocess.driver import apply_slot
 from rangemill_cli.inprocess.folder import FolderStore

@@ -56,9 +56,9 @@ def _top_level(distribution: Path) -> set[str]:
     record = distribution / "RECORD"
     if not record.exists():
         return set()
-    return {
-        line.split("/", 1)[0].split(",", 1)[0].strip('"') for line in record.read_text(encoding="utf-8").splitlines()
-    }
+    # Scripts stand as `../../bin/name`; their first line names the machine that built the layer.
+    paths = (line.strip('"').replace("../", "") for line in record.read_text(encoding="utf-8").splitlines())
+    return {path.split("/", 1)[0].split(",", 1)[0] for path in paths}
 
 
 def _hash_files(root: Path, entries: list[Path]) -> str:

@@ -1,4 +1,4 @@
-"""What ended jobs left is removed N days after their end. A job that rests has no end, and results are never touched."""
+"""What ended jobs left is removed N days after their end. A job that rests has no end; results are never touched."""
 
 from datetime import datetime, timedelta
 

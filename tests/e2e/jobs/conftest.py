@@ -4,22 +4,21 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
-from rangemill_cli.local import sam, stacks
-from rangemill_cli.local.cloud import CREDENTIALS, REGION, STACK, LocalCloud
-from rangemill_cli.local.paths import LocalPaths
 
 from rangemill import admission
 from rangemill.aws import gateways
 from rangemill.errors import UnknownJob
 from rangemill.gateways import Gateways
 from rangemill.messages import JobRequest, JobRow, ObjectRef
+from rangemill_cli.local import sam, stacks
+from rangemill_cli.local.cloud import CREDENTIALS, REGION, STACK, LocalCloud
+from rangemill_cli.local.paths import LocalPaths
 
 PIPELINES = Path(__file__).parent / "pipelines"
 COPIED = ("template.yaml", "samconfig.toml", "functions", "layers", "statemachines")
@@ -53,7 +52,9 @@ class App:
 
     def submit(self, pipeline: str, refs: list[ObjectRef], **options: Any) -> str:
         """Make a job and ask `admit` to start it, as `rangemill submit` does."""
-        file = next(f for f in self.paths.project.glob("layers/pipelines/*.yaml") if f"name: {pipeline}\n" in f.read_text())
+        file = next(
+            f for f in self.paths.project.glob("layers/pipelines/*.yaml") if f"name: {pipeline}\n" in f.read_text()
+        )
         job_id = admission.new_job_id(pipeline)
         request = JobRequest(job_id, pipeline, file.read_text(), file.name, "submit", refs, **options)
         assert admission.create_job(request, self.world)
@@ -102,9 +103,12 @@ class App:
         """The one row of a job whose proof must be complete."""
         (only,) = self.rows(row)
         assert row.result is not None
-        assert row.result["proof"] == {"complete": True, "level": "bytes", "checksum": "CRC64NVME", "matched": True} or (
-            row.result["proof"]["complete"] and row.result["proof"]["matched"]
-        )
+        assert row.result["proof"] == {
+            "complete": True,
+            "level": "bytes",
+            "checksum": "CRC64NVME",
+            "matched": True,
+        } or (row.result["proof"]["complete"] and row.result["proof"]["matched"])
         return only
 
     @staticmethod
@@ -121,7 +125,11 @@ class App:
         """The events of each generation's execution."""
         client = self.cloud.client("stepfunctions")
         return [
-            [e for page in client.get_paginator("get_execution_history").paginate(executionArn=g.execution_arn) for e in page["events"]]
+            [
+                e
+                for page in client.get_paginator("get_execution_history").paginate(executionArn=g.execution_arn)
+                for e in page["events"]
+            ]
             for g in self.world.jobs.generations(job_id)
         ]
 
@@ -141,7 +149,7 @@ def overlay(project: Path, target: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def app(cloud: LocalCloud, cloud_paths: LocalPaths, tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+def app(cloud: LocalCloud, cloud_paths: LocalPaths, tmp_path_factory: pytest.TempPathFactory) -> App:
     """The application with the test pipelines, deployed once."""
     project = overlay(cloud_paths.project, tmp_path_factory.mktemp("project"))
     paths = LocalPaths(project, cloud_paths.state)
@@ -156,4 +164,4 @@ def app(cloud: LocalCloud, cloud_paths: LocalPaths, tmp_path_factory: pytest.Tem
         topic_arn=outputs["TopicArn"],
         endpoint_url=cloud.endpoint_url,
     )
-    yield App(cloud, paths, outputs, world)
+    return App(cloud, paths, outputs, world)

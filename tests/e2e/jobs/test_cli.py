@@ -30,7 +30,13 @@ def rangemill(app, tmp_path):
 
     def run(*words, expect=0):
         done = subprocess.run(
-            [RANGEMILL, *map(str, words)], capture_output=True, text=True, env=environment, cwd=tmp_path, timeout=180, check=False
+            [RANGEMILL, *map(str, words)],
+            capture_output=True,
+            text=True,
+            env=environment,
+            cwd=tmp_path,
+            timeout=180,
+            check=False,
         )
         assert done.returncode == expect, done.stdout + done.stderr
         assert "Traceback" not in done.stdout + done.stderr
@@ -51,7 +57,9 @@ def test_submit_with_a_pipeline_file_waits_and_gives_exact_decimals(app, rangemi
     rangemill("results", answer["job_id"], "--out", tmp_path / "out")
     rows = [json.loads(line) for line in (tmp_path / "out/result.jsonl").read_text().splitlines()]
     cents = {kind: sum(n * 100 + n % 100 for n in range(i, 3000, 3)) for i, kind in enumerate("abc")}
-    assert [(r["kind"], r["n"], round(float(r["total"]) * 100)) for r in rows] == [(k, 1000, c) for k, c in cents.items()]
+    assert [(r["kind"], r["n"], round(float(r["total"]) * 100)) for r in rows] == [
+        (k, 1000, c) for k, c in cents.items()
+    ]
     status = json.loads(rangemill("status", answer["job_id"], "--json").stdout)
     assert status["report"] == answer["report"]
     assert answer["job_id"] in rangemill("status").stdout

@@ -4,9 +4,8 @@ import json
 import time
 import uuid
 
-from rangemill_cli.local import sam
-
 from rangemill.messages import ObjectRef
+from rangemill_cli.local import sam
 
 SLOW = b"".join(b"slow line %02d\n" % n for n in range(24))
 
@@ -26,7 +25,12 @@ def event_of(app, key):
         "detail": {
             "version": "0",
             "bucket": {"name": app.bucket},
-            "object": {"key": key, "size": head["ContentLength"], "etag": head["ETag"].strip('"'), "version-id": head.get("VersionId", "null")},
+            "object": {
+                "key": key,
+                "size": head["ContentLength"],
+                "etag": head["ETag"].strip('"'),
+                "version-id": head.get("VersionId", "null"),
+            },
             "request-id": "x",
             "requester": "000000000000",
             "reason": "PutObject",
@@ -137,7 +141,9 @@ def test_a_pause_rests_and_a_cancel_ends(app):
 def test_zz_a_deployment_with_changed_code_stops_a_running_job(app):
     """Last: it changes the deployed pipelines."""
     app.upload("code/slow.txt", SLOW * 8)
-    job_id = app.submit("test-slow", [ObjectRef(app.bucket, "code/slow.txt")], range_bytes=26, concurrency=2, history_budget_events=100)
+    job_id = app.submit(
+        "test-slow", [ObjectRef(app.bucket, "code/slow.txt")], range_bytes=26, concurrency=2, history_budget_events=100
+    )
     app.wait_for_wave(job_id, 1)
     probes = app.paths.project / "layers/pipelines/probes.py"
     probes.write_text(probes.read_text() + "\n# changed\n")

@@ -106,7 +106,9 @@ def test_a_batch_closes_when_it_is_full(app):
     job_id = None
     for _ in range(60):
         app.invoke("AdmitFunction", {})
-        found = [r for status in ("WAITING", "RUNNING", "SUCCEEDED", "FAILED") for r in app.world.jobs.by_status(status)]
+        found = [
+            r for status in ("WAITING", "RUNNING", "SUCCEEDED", "FAILED") for r in app.world.jobs.by_status(status)
+        ]
         job_id = next((r.job_id for r in found if r.pipeline == "test-batch"), None)
         if job_id is not None:
             break

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from rangemill_cli.local import sam, server, stacks
 from rangemill_cli.local.cloud import LocalCloud
 from rangemill_cli.local.paths import LocalPaths

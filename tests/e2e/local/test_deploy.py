@@ -6,10 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from tests.e2e.local.conftest import Probe, wait_for
+
 from rangemill_cli.errors import EnvironmentProblem
 from rangemill_cli.local import stacks
-
-from tests.e2e.local.conftest import Probe, wait_for
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from botocore.exceptions import ClientError
-from rangemill_cli.local import function_logs
-
 from tests.e2e.local.conftest import Probe
+
+from rangemill_cli.local import function_logs
 
 
 def test_a_function_sees_its_own_environment_and_nothing_of_the_hosts(

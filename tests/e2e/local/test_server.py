@@ -9,13 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.e2e.local.conftest import Probe, invoke
+
 from rangemill_cli.errors import EnvironmentProblem
 from rangemill_cli.local import server
 from rangemill_cli.local.cloud import LocalCloud
 from rangemill_cli.local.paths import LocalPaths
 from rangemill_cli.local.process import ProcessIdentity, identify
-
-from tests.e2e.local.conftest import Probe, invoke
 
 LOOPBACK_V4 = "0100007F"
 LOOPBACK_V6 = "00000000000000000000000001000000"

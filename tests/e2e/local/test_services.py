@@ -6,9 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from rangemill_cli.local.cloud import LocalCloud
-
 from tests.e2e.local.conftest import Probe, wait_for
+
+from rangemill_cli.local.cloud import LocalCloud
 
 
 def run(cloud: LocalCloud, machine: str, document: dict[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 from click.testing import CliRunner, Result
+
 from rangemill import code, pages
 from rangemill.gateways import Gateways
 from rangemill_cli import clients, stack

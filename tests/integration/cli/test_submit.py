@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from rangemill import catalog
 from rangemill.catalog import Catalog, Entry
 from rangemill.pipeline import parse_pipeline

@@ -61,6 +61,7 @@ def test_a_folder_without_documents_is_wrong_usage(room: Any) -> None:
 
 def test_the_samples_are_right() -> None:
     from click.testing import CliRunner
+
     from rangemill_cli.main import cli
 
     folder = Path(__file__).parents[3] / "layers/pipelines"

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+
 from rangemill_cli.errors import UsageProblem
 from rangemill_cli.local import commands, sam, stacks
 from rangemill_cli.local.cloud import LocalCloud

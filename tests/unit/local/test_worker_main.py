@@ -6,6 +6,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+
 from rangemill_cli.local.paths import find_project
 
 

@@ -14,8 +14,12 @@ class Quotes:
         space = rb"[ \t]" if delimiter != b"\t" else rb" "
         self._quote = quote
         self._others = bytes(byte for byte in range(256) if byte not in quote + b"\n")
-        # A space before an opening or after a closing quote, or what looks like it. Begins with the quote: searches fast.
-        self._suspect = re.compile(q + rb"(?:(?<=" + space + q + rb")|" + space + rb"+(?:" + d + rb"|[\r\n]|\Z))")
+        # A space before an opening quote or after a closing one, or what looks like it; a space before a closing quote
+        # is common and harmless. Begins with the quote, so that the search runs from quote to quote.
+        before = rb"(?<=[\n \t" + d + rb"]" + space + q + rb")"
+        after = space + rb"+(?:" + d + rb"|[\r\n]|\Z)"
+        self._suspect = re.compile(q + rb"(?:" + before + rb"|" + after + rb")")
+        self._suspect_start = re.compile(space + rb"+" + q)
         quoted = q + rb"(?:[^" + q + rb"]++|" + q + q + rb")*+" + q
         plain = rb"(?!" + space + rb"+" + q + rb")[^" + q + d + rb"\r\n][^" + d + rb"\r\n]*+"
         cell = rb"(?:" + quoted + rb"|" + plain + rb"|)"
@@ -34,10 +38,14 @@ class Quotes:
                         "newlines inside quotes are not supported in this version",
                         offset=offset + start,
                     )
-        if self._suspect.search(data):
+        if self._is_suspect(data):
             for line, start in _lines.with_starts(data):
-                if self._suspect.search(line) and not self._sound.fullmatch(line):
+                if self._is_suspect(line) and not self._sound.fullmatch(line):
                     raise BadRecord(
-                        f"the record at byte {offset + start} has spaces around quotes, which CSV readers do not agree on",
+                        f"the record at byte {offset + start} has spaces around quotes, "
+                        "which CSV readers do not agree on",
                         offset=offset + start,
                     )
+
+    def _is_suspect(self, data: bytes) -> bool:
+        return self._suspect.search(data) is not None or self._suspect_start.match(data) is not None
