@@ -198,7 +198,7 @@ def show(job: Watched, world: Gateways) -> bool:
     proof = result["proof"]
     matched = "equals the checksum that S3 keeps" if proof["matched"] else "has no checksum of S3 to be held against"
     console.print(
-        f"  [green]proved[/green]: every one of {result['bytes']:,} bytes read exactly once; the {proof['checksum']} of "
+        f"  [green]proved[/green]: each of {result['bytes']:,} bytes read exactly once; the {proof['checksum']} of "
         f"all tiles {matched}; {result['records']:,} records found = taken, {result['rejects']} rejects"
     )
     names = (("ranges", "range"), ("slots", "slot"), ("waves", "wave"), ("generations", "generation"))
