@@ -107,6 +107,8 @@ def _up() -> LocalCloud:
 
 
 def _in_words(found: CloudState) -> str:
+    if not found.running and found.endpoint_url is not None:
+        return f"No LocalStack answers at {found.endpoint_url}."
     if not found.running:
         return "The local cloud is not running. Start it with `rangemill local up`."
     lines = [f"Endpoint   {found.endpoint_url}"]
