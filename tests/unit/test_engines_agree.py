@@ -70,7 +70,7 @@ def test_text(data: bytes, range_bytes: int) -> None:
     assert [row["line"] for row in in_sql(data, range_bytes, settled)] == expected
 
 
-@settings(max_examples=3000, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(data=st.lists(cells, min_size=1, max_size=14).map(b"".join), columns=st.integers(1, 3), range_bytes=ranges)
 def test_csv(data: bytes, columns: int, range_bytes: int) -> None:
     settled = Settled("csv", {"header": False, "null": "@@"}, [(f"c{n}", "VARCHAR") for n in range(columns)])
@@ -81,7 +81,7 @@ def test_csv(data: bytes, columns: int, range_bytes: int) -> None:
     assert sql == python or (tolerated and sql == REFUSED)
 
 
-@settings(max_examples=3000, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(data=st.lists(values, min_size=1, max_size=10).map(b"".join), range_bytes=ranges)
 def test_jsonl(data: bytes, range_bytes: int) -> None:
     def member(record: Any) -> str | None:

@@ -23,7 +23,7 @@ class Quotes:
         quoted = q + rb"(?:[^" + q + rb"]++|" + q + q + rb")*+" + q
         plain = rb"(?!" + space + rb"+" + q + rb")[^" + q + d + rb"\r\n][^" + d + rb"\r\n]*+"
         cell = rb"(?:" + quoted + rb"|" + plain + rb"|)"
-        self._sound = re.compile(cell + rb"(?:" + d + cell + rb")*\r?\n?")
+        self._sound = re.compile(cell + rb"(?:" + d + cell + rb")*\r?")
 
     def check(self, data: bytes, offset: int) -> None:
         """Raise `BadRecord` for the first record with a quote left open, or with spaces around its quotes."""
@@ -38,14 +38,13 @@ class Quotes:
                         "newlines inside quotes are not supported in this version",
                         offset=offset + start,
                     )
-        if self._is_suspect(data):
-            for line, start in _lines.with_starts(data):
-                if self._is_suspect(line) and not self._sound.fullmatch(line):
-                    raise BadRecord(
-                        f"the record at byte {offset + start} has spaces around quotes, "
-                        "which CSV readers do not agree on",
-                        offset=offset + start,
-                    )
-
-    def _is_suspect(self, data: bytes) -> bool:
-        return self._suspect.search(data) is not None or self._suspect_start.match(data) is not None
+        suspects = [0] if self._suspect_start.match(data) else []
+        suspects += [match.start() for match in self._suspect.finditer(data)]
+        for at in suspects:
+            start = data.rfind(b"\n", 0, at) + 1
+            newline = data.find(b"\n", at)
+            if not self._sound.fullmatch(data, start, len(data) if newline < 0 else newline):
+                raise BadRecord(
+                    f"the record at byte {offset + start} has spaces around quotes, which CSV readers do not agree on",
+                    offset=offset + start,
+                )
