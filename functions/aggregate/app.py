@@ -6,7 +6,7 @@ from typing import Any
 
 import boto3
 
-from rangemill import aggregate, code
+from rangemill import aggregate, code, engines
 from rangemill.aws import gateways
 from rangemill.edge import document, parse
 from rangemill.gateways import Gateways
@@ -28,6 +28,7 @@ def wired() -> tuple[Gateways, aggregate.Machine]:
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """`StateMessage` → `Context` with `next`: FETCH, EXECUTE_NEW (and `next_generation`), FINISH or REST."""
     message = parse(event, StateMessage)
+    engines.bound_memory(int(context.memory_limit_in_mb))
     world, machine = wired()
     step = partial(aggregate.run, message, world, code.identity(), machine, attempt=context.aws_request_id)
     return document(guarded(step, message.context, world))

@@ -6,7 +6,7 @@ from typing import Any
 
 import boto3
 
-from rangemill import apply, code
+from rangemill import apply, code, engines
 from rangemill.aws import gateways
 from rangemill.edge import parse
 from rangemill.gateways import Gateways
@@ -27,6 +27,7 @@ def wired() -> Gateways:
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """`ApplyMessage` → `{}`: what came of it lies in S3, so that no payload grows with the slots."""
     message = parse(event, ApplyMessage)
+    engines.bound_memory(int(context.memory_limit_in_mb))
     world = wired()
     should_stop = StopSignal(message, world.jobs, context.get_remaining_time_in_millis)
     outcome = apply.run(message, world, code.identity(), should_stop)

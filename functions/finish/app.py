@@ -6,7 +6,7 @@ from typing import Any
 
 import boto3
 
-from rangemill import code, finish
+from rangemill import code, engines, finish
 from rangemill.aws import gateways
 from rangemill.edge import document, parse
 from rangemill.gateways import Gateways
@@ -29,9 +29,10 @@ def wired() -> Gateways:
 
 
 @observed
-def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """`StateMessage` → `Context` with `next`: DONE."""
     message = parse(event, StateMessage)
+    engines.bound_memory(int(context.memory_limit_in_mb))
     world = wired()
     step = partial(finish.run, message, world, code.identity())
     answer = document(guarded(step, message.context, world))

@@ -13,7 +13,7 @@ import pytest
 
 from rangemill import formats
 from rangemill.blocks import Block
-from rangemill.engines import _sandbox, _sql_chunk, check_pipeline, make_engine, make_folder
+from rangemill.engines import _bounds, _sandbox, _sql_chunk, check_pipeline, make_engine, make_folder
 from rangemill.engines import sql as sql_engine
 from rangemill.engines._sandbox import Session
 from rangemill.engines.base import ObjectContext
@@ -542,7 +542,8 @@ def test_what_does_not_fit_into_memory_is_spilled_within_its_bound(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    _sandbox.configure(_sandbox.Bounds(memory_bytes=64 * 2**20, temporary_bytes=128 * 2**20))
+    _bounds.configure(_bounds.Bounds(memory_bytes=64 * 2**20, temporary_bytes=128 * 2**20))
+    _sandbox.close_all()
     try:
         session = Session()
         numbers = "SELECT range AS n, md5(range::VARCHAR) AS t FROM range({}) ORDER BY t"
@@ -552,7 +553,8 @@ def test_what_does_not_fit_into_memory_is_spilled_within_its_bound(
             session.run(f"CREATE TEMP TABLE too_much AS {numbers.format(10_000_000)}")
         session.close()
     finally:
-        _sandbox.configure(_sandbox.Bounds())
+        _bounds.configure(_bounds.Bounds())
+        _sandbox.close_all()
 
 
 def test_sessions_do_not_see_each_other() -> None:

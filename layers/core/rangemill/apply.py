@@ -57,9 +57,9 @@ def process(
     """The outcome of a slot: its header and its partial. Raises what format, engine and gateways raise."""
     started, requests_before = time.monotonic(), gateways.objects.requests
     pipeline = pages.pipeline_of(plan)
-    work = _Work(plan, pipeline, gateways.objects, make_engine(pipeline, plan.settled), should_stop)
+    work = _Work(plan, pipeline, gateways.objects, should_stop)
     work.slot(slot)
-    partial, taken = work.engine.finish()
+    partial, taken = work.engine.finish() if work.engine is not None else (b"", 0)
     records = sum(segment.records for _, segments in work.rows for segment in segments)
     if records != taken:
         raise CountMismatch(
@@ -108,8 +108,8 @@ class _Work:
     plan: Plan
     pipeline: Pipeline
     reader: Objects
-    engine: Engine
     should_stop: ShouldStop
+    engine: Engine | None = None  # made for the first object that has bytes
     rows: list[tuple[int, list[Segment]]] = field(default_factory=list)
     remaining: list[Run] = field(default_factory=list)
     pins: list[PinnedObject] = field(default_factory=list)
@@ -126,12 +126,14 @@ class _Work:
                 self.stopped = self.stopped or self.should_stop()
 
     def _run(self, pin: PinnedObject, run: Run) -> None:
-        self.engine.begin_object(ObjectContext(pin.bucket, pin.key, pin.version_id))
         if run.start == run.end:  # an empty object: one row with nothing in it, so that the ledger closes it
             if pin.crc_later:
                 self._complete(pin)
             self.rows.append((pin.index, [Segment(0, 0, 0, 0, 0, 0, 0)]))
             return
+        if self.engine is None:
+            self.engine = make_engine(self.pipeline, self.plan.settled)
+        self.engine.begin_object(ObjectContext(pin.bucket, pin.key, pin.version_id))
         module = formats.load(self.pipeline.format.type)
         pin, pieces = self._pieces(pin, run, module)
         segments: list[Segment] = []

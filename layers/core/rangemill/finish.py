@@ -81,10 +81,15 @@ def _publish(row: JobRow, plan: Plan, checkpoint: Checkpoint, gateways: Gateways
     pipeline, store = pages.pipeline_of(plan), gateways.store
     if not pipeline.is_folded:
         return [store.uri(key) for key in _parts(row, gateways)]
-    total = total_partial(checkpoint, pipeline, plan, store)
-    finished = make_folder(pipeline, plan.settled).finish(total)
     key = f"{output_root(pipeline, row.job_id)}result.{pipeline.output.format}"
-    store.put(key, finished.body)
+    if pipeline.is_sql and plan.settled.columns is None:  # only empty objects: there is nothing that names a column
+        if pipeline.output.format == "parquet":  # which cannot be without columns
+            return []
+        body = b""
+    else:
+        total = total_partial(checkpoint, pipeline, plan, store)
+        body = make_folder(pipeline, plan.settled).finish(total).body
+    store.put(key, body)
     return [store.uri(key)]
 
 

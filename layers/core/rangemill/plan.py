@@ -181,7 +181,8 @@ def _settle(
         # Imported here: a repeat of Plan, and every generation after the first, needs no engine.
         from rangemill.engines import check_pipeline  # noqa: PLC0415
 
-        warnings = check_pipeline(pipeline, settled)
+        size_bytes = last_page.bytes_before + sum(o.size_bytes for o in last_page.objects)
+        warnings = check_pipeline(pipeline, settled if size_bytes else None)  # of nothing no columns are known
         budget = request.history_budget_events or defaults.history_budget_events
         plan = Plan(
             request.job_id,
@@ -194,7 +195,7 @@ def _settle(
             concurrency=request.concurrency or pipeline.limits.concurrency or defaults.concurrency,
             history_budget_events=budget,
             objects=objects,
-            bytes=last_page.bytes_before + sum(o.size_bytes for o in last_page.objects),
+            bytes=size_bytes,
             pages=page_count,
             warnings=warnings,
         )

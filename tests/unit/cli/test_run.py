@@ -41,6 +41,18 @@ def test_text_in_python_gives_the_same_however_it_is_cut(room: Any, body: bytes,
     assert document["ranges"] == -(-len(body) // int(range_bytes))
 
 
+@pytest.mark.parametrize(("form", "outputs"), [("jsonl", 1), ("csv", 1), ("parquet", 0)])
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_empty_objects_whose_columns_nobody_knows_succeed_with_no_records(
+    room: Any, kind: str, form: str, outputs: int
+) -> None:
+    more = f'aggregate: {{sql: "SELECT sum(n) AS n FROM partials"}}\noutput: {{format: {form}}}\n'
+    pipeline = room.pipeline("empty", '{sql: "SELECT sum(n) AS n FROM records"}', f"{{type: {kind}}}", more)
+    document = room.json("run", pipeline, room.file(b"", "a"), room.file(b"", "b"), "--workers", "0")
+    assert_proved(document)
+    assert (document["objects"], document["records"], len(document["output"])) == (2, 0, outputs)
+
+
 @pytest.mark.parametrize("body", [LINES, LINES[:-1]])
 def test_text_in_sql(room: Any, body: bytes) -> None:
     pipeline = room.pipeline("lines", SQL, more=FOLD)

@@ -43,3 +43,10 @@ def check_pipeline(pipeline: Pipeline, settled: Settled | None = None) -> list[s
 
     load_class(pipeline.apply.python or "")
     return []
+
+
+def bound_memory(function_memory_mb: int) -> None:
+    """Give SQL its share of a function's memory and of what /tmp has free. Cheap: loads no engine by itself."""
+    from rangemill.engines import _bounds  # noqa: PLC0415
+
+    _bounds.configure(_bounds.of_function(function_memory_mb))

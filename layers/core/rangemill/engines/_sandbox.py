@@ -16,21 +16,12 @@ from typing import Any, Final
 
 import duckdb
 
+from rangemill.engines import _bounds
 from rangemill.engines._memory_files import PROTOCOL, MemoryFiles
 
-DEFAULT_MEMORY_BYTES: Final = 2**30
-DEFAULT_TEMPORARY_BYTES: Final = 256 * 2**20  # half of what Lambda gives /tmp by default
 # What the plan of a statement must not lose before its columns are read from it.
 _PRUNING: Final = "unused_columns"
 _sessions: Final = itertools.count()
-
-
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """What DuckDB may use."""
-
-    memory_bytes: int = DEFAULT_MEMORY_BYTES
-    temporary_bytes: int = DEFAULT_TEMPORARY_BYTES
 
 
 @dataclass(slots=True)
@@ -39,15 +30,7 @@ class _Database:
     files: MemoryFiles
 
 
-_bounds = Bounds()
 _databases: dict[tuple[int, bool], _Database] = {}  # by process: a database does not survive a fork
-
-
-def configure(bounds: Bounds) -> None:
-    """Set the bounds of this process; before its first session, as a function's wiring does."""
-    global _bounds  # noqa: PLW0603 - the database is the process's own as well
-    _bounds = bounds
-    _close_all()
 
 
 class Session:
@@ -102,13 +85,14 @@ def _database(planning: bool) -> _Database:
 
 
 def _make_database(planning: bool) -> _Database:
+    bounds = _bounds.current()
     connection = duckdb.connect(config={"threads": 1})
     files = MemoryFiles()
     connection.register_filesystem(files)
     settings = {
-        "memory_limit": f"'{_bounds.memory_bytes}B'",
+        "memory_limit": f"'{bounds.memory_bytes}B'",
         "temp_directory": f"'{Path(tempfile.gettempdir(), 'rangemill-duckdb')}'",
-        "max_temp_directory_size": f"'{_bounds.temporary_bytes}B'",
+        "max_temp_directory_size": f"'{bounds.temporary_bytes}B'",
         "TimeZone": "'UTC'",
         "autoinstall_known_extensions": "false",
         "autoload_known_extensions": "false",
@@ -136,11 +120,12 @@ def _drop_files(files: MemoryFiles, folder: str) -> None:
         del files.contents[name]
 
 
-def _close_all() -> None:
+def close_all() -> None:
+    """Forget this process's databases; the next session makes one anew, within the bounds of then."""
     for (process, _), database in _databases.items():
         if process == os.getpid():
             database.connection.close()
     _databases.clear()
 
 
-atexit.register(_close_all)
+atexit.register(close_all)

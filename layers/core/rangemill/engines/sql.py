@@ -3,7 +3,7 @@
 # ruff: noqa: S608 - statements are made of quoted names and literals; the user's own runs in the sandbox
 
 import json
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Final
 
 import duckdb
@@ -126,7 +126,12 @@ class SqlFolder:
 
     def __init__(self, pipeline: Pipeline, settled: Settled) -> None:
         self._pipeline = pipeline
-        self._bound = bind(pipeline, settled)
+        self._settled = settled
+
+    @cached_property
+    def _bound(self) -> Bound:
+        """Bound at first use: a job of empty objects has nothing to fold, and its columns are not known."""
+        return bind(self._pipeline, self._settled)
 
     def fold(self, partials: list[bytes]) -> bytes:
         """See `Folder`. Of none: what the statements give over no records at all."""
