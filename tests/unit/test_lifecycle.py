@@ -15,7 +15,21 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from rangemill import abandon, admission, aggregate, apply, fetch, finish, keys, messages, outcomes, pages, plan, states
+from rangemill import (
+    abandon,
+    admission,
+    aggregate,
+    apply,
+    engines,
+    fetch,
+    finish,
+    keys,
+    messages,
+    outcomes,
+    pages,
+    plan,
+    states,
+)
 from rangemill.errors import (
     AggregateTooLarge,
     BadRequest,
@@ -1087,3 +1101,73 @@ def test_refs_of_a_request_may_be_bare(objects: MemoryObjects) -> None:
     life = Life(objects, JobRequest("lines-1", "lines", PIPELINE, "l", "submit", [ObjectRef(BUCKET, "k")]))
     life.to_end(life.plan())
     assert_whole(life, body)
+
+
+# --- races of planning, and engines that lose records ----------------------------------------------------------------
+
+
+def test_two_plans_that_saw_different_listings_agree_on_the_first_page_put(
+    objects: MemoryObjects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    objects.put(BUCKET, "p/b", b"b\n")
+    request = JobRequest("lines-1", "lines", PIPELINE, "l", "submit", prefixes=[Prefix(BUCKET, "p/")])
+    life = Life(objects, request)
+    really = objects.list_page
+    others: list[Context] = []
+
+    def list_page(*arguments: Any) -> Any:
+        listing = really(*arguments)
+        if not others:
+            monkeypatch.setattr(objects, "list_page", really)
+            objects.put(BUCKET, "p/a", b"a\n")
+            others.append(life.plan())
+        return listing
+
+    monkeypatch.setattr(objects, "list_page", list_page)
+    assert life.plan() == others[0]
+    assert [pin.key for pin in pages.plan_page(life.store, "lines-1", 0).objects] == ["p/a", "p/b"]
+    life.to_end(others[0])
+    assert_whole(life, b"a\n", b"b\n")
+
+
+def test_of_two_plans_that_race_the_first_one_put_stays(
+    objects: MemoryObjects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    life = life_of(objects, [text(9)])
+    really, newer = plan.settle_schema, replace(CODE, core="newer")
+
+    def settle_schema(*arguments: Any) -> Any:
+        monkeypatch.setattr(plan, "settle_schema", really)
+        life.plan(code=newer)
+        return really(*arguments)
+
+    monkeypatch.setattr(plan, "settle_schema", settle_schema)
+    life.plan()
+    assert pages.plan(life.store, "lines-1").code == newer
+
+
+@pytest.mark.parametrize("lost", [-1, 1])
+def test_an_engine_that_takes_other_than_all_records_fails_the_slot(
+    objects: MemoryObjects, monkeypatch: pytest.MonkeyPatch, lost: int
+) -> None:
+    life = life_of(objects, [text(9)])
+    context = life.fetch(life.plan())
+    really = engines.make_engine
+
+    def make_engine(*arguments: Any) -> Any:
+        engine = really(*arguments)
+        finish_engine = engine.finish
+
+        def finish_with_a_difference() -> tuple[bytes, int]:
+            partial, taken = finish_engine()
+            return partial, taken + lost
+
+        monkeypatch.setattr(engine, "finish", finish_with_a_difference)
+        return engine
+
+    monkeypatch.setattr(apply, "make_engine", make_engine)
+    item = life.items(context)[0]
+    assert life.work(context, item) is None
+    assert life.store.get(keys.outcome("lines-1", 1, item.slot)) is None
+    with pytest.raises(CountMismatch, match="the engine took"):
+        life.aggregate(context)
