@@ -19,10 +19,10 @@ check: bootstrap ## Format, lint, types, import rules, template, contract, gener
 	@scripts/check
 
 unit: bootstrap ## Pure tests; sockets are blocked
-	@$(RUN)pytest tests/unit -q
+	@$(RUN)pytest tests/unit -q -n 2
 
 integration: bootstrap ## Gateways against moto
-	@$(RUN)pytest tests/integration -q
+	@$(RUN)pytest tests/integration -q -n 2
 
 e2e: bootstrap ## The template on the local cloud
 	@$(RUN)pytest tests/e2e -q

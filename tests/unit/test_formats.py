@@ -93,8 +93,10 @@ def test_csv_records_are_lists_without_header_and_empty_lines(range_bytes: int) 
 
 
 def test_csv_records_as_dicts_and_as_bytes() -> None:
-    assert read("csv", CSV_OBJECT, **{"as": "dict"})[0] == {"id": "1", "name": 'a, "b"'}
-    assert read("csv", CSV_OBJECT, **{"as": "bytes"})[0] == b'1,"a, ""b"""'
+    as_dicts: dict[str, Any] = {"as": "dict"}
+    as_bytes: dict[str, Any] = {"as": "bytes"}
+    assert read("csv", CSV_OBJECT, **as_dicts)[0] == {"id": "1", "name": 'a, "b"'}
+    assert read("csv", CSV_OBJECT, **as_bytes)[0] == b'1,"a, ""b"""'
 
 
 def test_csv_dialects() -> None:

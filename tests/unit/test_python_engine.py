@@ -208,7 +208,7 @@ def test_rows_are_written_as_csv_and_parquet(tmp_path: Any) -> None:
         == b'word,count\n"x,y",1\nz,1180591620717411303424\n'
     )
     (tmp_path / "o.parquet").write_bytes(make_folder(pipeline(output="parquet"), TEXT).finish(total).body)
-    rows = duckdb.sql(f"SELECT * FROM '{tmp_path}/o.parquet'").fetchall()
+    rows = duckdb.execute(f"SELECT * FROM '{tmp_path}/o.parquet'").fetchall()
     assert rows == [("x,y", Decimal(1)), ("z", Decimal(2**70))]
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from rangemill import formats
 from rangemill.blocks import Block
-from rangemill.engines import _bounds, _sandbox, _sql_chunk, check_pipeline, make_engine, make_folder
+from rangemill.engines import _bounds, _sandbox, _sql_chunk, _sql_readers, check_pipeline, make_engine, make_folder
 from rangemill.engines import sql as sql_engine
 from rangemill.engines._sandbox import Session
 from rangemill.engines.base import ObjectContext
@@ -290,8 +290,12 @@ def test_object_names_the_object_of_each_record() -> None:
 
 def test_many_small_objects_are_one_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
     loads: list[int] = []
-    load = sql_engine.load
-    monkeypatch.setattr(sql_engine, "load", lambda *a: (loads.append(len(a[1].blocks)), load(*a)))
+
+    def counted(session: Session, chunk: _sql_chunk.Chunk, *rest: Any) -> None:
+        loads.append(len(chunk.blocks))
+        _sql_chunk.load(session, chunk, *rest)
+
+    monkeypatch.setattr(sql_engine, "load", counted)
     of = pipeline("SELECT count(*) AS n FROM records", "SELECT sum(n) AS n FROM partials")
     engine = make_engine(of, settle(of, b""))
     for key in range(500):
@@ -380,13 +384,13 @@ def test_partials_and_totals_have_bounds() -> None:
 
 
 def test_a_record_that_duckdb_does_not_take_is_a_count_mismatch(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = _sql_chunk.READERS["text"]
+    real = _sql_readers.READERS["text"]
 
     def lossy(blocks: list[bytes], columns: Any, settled: Settled) -> Any:
         files, select = real(blocks, columns, settled)
         return files, lambda paths: f"SELECT * FROM ({select(paths)}) WHERE line <> 'lost'"
 
-    monkeypatch.setitem(_sql_chunk.READERS, "text", lossy)
+    monkeypatch.setitem(_sql_readers.READERS, "text", lossy)
     with pytest.raises(CountMismatch, match="found 4 records, DuckDB took 3") as caught:
         run(pipeline(LINES), b"a\nb\nlost\nc\n")
     assert caught.value.offset == 4
