@@ -41,9 +41,10 @@ from rangemill_cli.inprocess.memory import MemoryObjects, in_memory
 WORST_KEY = 'é"\\\n' * 204 + "xxxx"  # 1,024 bytes, of which most are escaped in JSON
 WORST_JOB = f"{'p' * PIPELINE_NAME_MAX_CHARS}-{'t' * JOB_TOKEN_CHARS}"
 PIN = PinnedObject(2**31, "b" * 63, WORST_KEY, "e" * 40, 50 * 10**12, "v" * 1024, "CRC64NVME", 2**64 - 1, True)
-RUN = Run(2**31, 2**45, 2**45 + 1, 2**26)
-SEGMENT = Segment(0, 2**45, 2**64 - 1, None, 2**45, 2**40, 2**20)
+RUN = Run(2**31, 2**45, 2**45 + 1, 2**26, "quoted")
+SEGMENT = Segment(0, 2**45, 2**64 - 1, None, (2**45, 7), 2**40, 2**20, "a", "b", (2**45, 9))
 RETRY = RetrySlot([PIN], [RUN], 3, 11)
+PENDING = messages.PendingOutcome("k", 3, Slot(1, [PIN], [RUN]))
 CURSOR = Cursor(5, 999, 2**45)
 SETTLED = Settled("text", {"max_record_bytes": "1 MiB"}, [("line", "VARCHAR")], "a,b")
 CODE = CodeIdentity("c" * 16, "p" * 16, "d" * 16)
@@ -72,8 +73,9 @@ EXAMPLES: dict[type[msgspec.Struct], Any] = {
     messages.ClosedObject: messages.ClosedObject(1, "u", 2, "e", None, 3, 4, "CRC32", 5, None),
     Totals: Totals(*range(1, 14)),
     Checkpoint: Checkpoint(
-        "j", 1, CURSOR, [RETRY], [OpenObject(PIN, [SEGMENT])], [(0, 5)], [["k"], []], Totals(1), ["C"], 1.5
+        "j", 1, CURSOR, [RETRY], [OpenObject(PIN, [SEGMENT])], [(0, 5)], [["k"], []], Totals(1), ["C"], 1.5, [PENDING]
     ),
+    messages.PendingOutcome: PENDING,
     JobRow: JobRow("j", "p", "PAUSED", "c", "o", error={"offset": 2**60}, result={"a": [1, None]}),
     Member: Member("t", "a", ObjectRef("b", "k")),
     WaveRow: WaveRow(1, 2, "c", 3, 4, 5, 6, 7, 8, "k", None),

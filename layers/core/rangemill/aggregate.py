@@ -24,6 +24,7 @@ from rangemill.messages import (
     JobRow,
     OpenObject,
     OutcomeHeader,
+    PendingOutcome,
     PinnedObject,
     Plan,
     RetrySlot,
@@ -104,6 +105,7 @@ def _commit(row: JobRow, plan: Plan, context: Context, gateways: Gateways, machi
     wave = Wave(before, plan, handout, make_folder(pages.pipeline_of(plan), plan.settled))
     for slot, item, body in zip(slots, items, _outcomes(store, row.job_id, context.wave, items), strict=True):
         wave.add(slot, body, partial(_verdict, store, item.verdict_key))
+    wave.settle_pending(store.get)
     checkpoint, closed = wave.close()
     checkpoint = _fold_levels(checkpoint, wave, store, attempt)
     moment = now_text(gateways.clock())
@@ -164,6 +166,7 @@ class Wave:
     folder: Folder
     returned: list[RetrySlot] = field(default_factory=list)
     parts: list[str] = field(default_factory=list)
+    pending: list[PendingOutcome] = field(default_factory=list)
     milliseconds: int = 0
     partial: bytes | None = None
     _objects: dict[int, OpenObject] = field(default_factory=dict)
@@ -181,14 +184,65 @@ class Wave:
         if body is None:
             self._missing(slot, verdict())
             return
-        header, encoded = outcomes.decode(body, f"the outcome of slot {slot.slot} of wave {self.handout.wave}")
-        self._require_whole(slot, header)
+        header = self._take(slot, self.handout.wave, body)
+        self.milliseconds += header.milliseconds
+        self._worked_bytes += header.bytes
+        self._requests += header.requests
+        self._headers += 1
+
+    def settle_pending(self, read: Callable[[str], bytes | None]) -> None:
+        """Outcomes that waited for a neighbour, as long as one of them can be judged. `read` reads from the store."""
+        waiting = [*self.before.pending, *self.pending]
+        progress = True
+        while progress and waiting:
+            self.pending, progress = [], False
+            for entry in waiting:
+                body = read(entry.key)
+                if body is None:  # expired while the job rested: its slot is worked on again
+                    self.returned.append(RetrySlot(entry.slot.objects, entry.slot.runs))
+                    progress = True
+                    continue
+                self._take(entry.slot, entry.wave, body)
+                progress = progress or not (self.pending and self.pending[-1].key == entry.key)
+            waiting = self.pending
+
+    def _take(self, slot: Slot, wave: int, body: bytes) -> OutcomeHeader:
+        """Count an outcome, put it aside until its neighbour has told, or hand its slot out again with what it told."""
+        where = f"the outcome of slot {slot.slot} of wave {wave}"
+        header, encoded = outcomes.decode(body, where)
+        self._require_whole(slot, wave, header)
         rows = sum(segment.records for _, segments in header.rows for segment in segments)
         if not header.records == rows == header.taken + header.rejects:
             raise CountMismatch(
-                f"slot {slot.slot} of wave {self.handout.wave}: {rows} records in its rows, {header.records} found, "
+                f"{where}: {rows} records in its rows, {header.records} found, "
                 f"{header.taken} taken and {header.rejects} rejected"
             )
+        told = self._states_told(header)
+        if any(state is None for state in told.values()):
+            self.pending.append(PendingOutcome(keys.outcome(self.plan.job_id, wave, slot.slot), wave, slot))
+            return header
+        if told:
+            self.returned.append(retries.with_states(slot, told))
+            return header
+        self._accept(slot, header, encoded)
+        return header
+
+    def _states_told(self, header: OutcomeHeader) -> dict[tuple[int, int], str | None]:
+        """Where a run assumed a state that its left neighbour does not confirm: (object, start) -> its word.
+
+        None where the neighbour has not told yet. Formats without a state assume nothing.
+        """
+        told: dict[tuple[int, int], str | None] = {}
+        for index, segments in header.rows:
+            known = self._objects.get(index)
+            before = {s.end: s.left for s in (*(known.segments if known else ()), *segments)}
+            for segment in segments:
+                left = before.get(segment.start)
+                if segment.start > 0 and segment.assumed and left != segment.assumed:
+                    told[index, segment.start] = left
+        return told
+
+    def _accept(self, slot: Slot, header: OutcomeHeader, encoded: bytes) -> None:
         self._rows(slot, header)
         if header.remaining:
             # What the worker learnt of an object's version and CRC holds for the rest of it.
@@ -201,15 +255,11 @@ class Wave:
             self._waiting.append(encoded)
             if len(self._waiting) >= FOLD_BATCH_PARTIALS or sum(map(len, self._waiting)) >= FOLD_BATCH_BYTES:
                 self._fold()
-        self.milliseconds += header.milliseconds
-        self._worked_bytes += header.bytes
-        self._requests += header.requests
-        self._headers += 1
 
-    def _require_whole(self, slot: Slot, header: OutcomeHeader) -> None:
+    def _require_whole(self, slot: Slot, wave: int, header: OutcomeHeader) -> None:
         """Raise `IncompleteProof` unless what was done and what remains are the slot, each byte of it once."""
-        where = f"the outcome of slot {slot.slot} of wave {self.handout.wave}"
-        if (header.job_id, header.wave, header.slot) != (self.plan.job_id, self.handout.wave, slot.slot):
+        where = f"the outcome of slot {slot.slot} of wave {wave}"
+        if (header.job_id, header.wave, header.slot) != (self.plan.job_id, wave, slot.slot):
             raise IncompleteProof(f"{where} is that of slot {header.slot} of wave {header.wave} of job {header.job_id}")
         told = [(index, s.start, s.end) for index, segments in header.rows for s in segments]
         told += [(run.object_index, run.start, run.end) for run in header.remaining]
@@ -243,7 +293,7 @@ class Wave:
         """The checkpoint after the wave (its levels still those of before), and the objects that the wave proved."""
         if self._waiting:
             self._fold()
-        closed = [_closed(entry) for entry in self._objects.values() if _is_whole(entry)]
+        closed = [_closed(entry, self.plan.settled.level) for entry in self._objects.values() if _is_whole(entry)]
         closed.sort(key=lambda c: c.index)
         done = {c.index for c in closed}
         still_open = [entry for index, entry in sorted(self._objects.items()) if index not in done]
@@ -261,6 +311,7 @@ class Wave:
             totals,
             sorted({*self.before.crc_names, *(c.crc_name for c in closed if c.matched)}),
             self._worked_bytes / seconds if seconds > 1 else self.before.bytes_per_second,
+            self.pending,
         ), closed
 
     def _totals(self, closed: list[ClosedObject], still_open: list[OpenObject]) -> Totals:
@@ -316,10 +367,11 @@ def _is_whole(entry: OpenObject) -> bool:
     return len(entry.segments) == 1 and entry.segments[0].start == 0 and entry.segments[0].end == entry.pin.size_bytes
 
 
-def _closed(entry: OpenObject) -> ClosedObject:
+def _closed(entry: OpenObject, level: str) -> ClosedObject:
     """A proved object. Raises what `ledger.prove` raises."""
     pin, segment = entry.pin, entry.segments[0]
-    matched = prove(entry.segments, pin.size_bytes, pin.size_bytes, pin.crc_name, pin.crc, pin.uri)
+    expected = pin.crc if level != "units" else None  # of units not every byte is read
+    matched = prove(entry.segments, pin.size_bytes, pin.size_bytes, pin.crc_name, expected, pin.uri)
     return ClosedObject(
         pin.index,
         pin.uri,

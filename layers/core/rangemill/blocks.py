@@ -1,8 +1,13 @@
 """What passes between a format and an engine: blocks of whole records, and the word that a range is done."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rangemill.ranges import ByteRange
+
+# A logical offset; where only the whole object would tell it (frames of unknown size), the stored offset of a unit and
+# the logical offset inside it.
+type Place = int | tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,11 +16,13 @@ class Block:
 
     `data` ends with the last record's delimiter unless that record is the object's last one and has none.
     `offset` is the logical offset of `data[0]`; `records` is what the format counted, never what an engine did.
+    `places` are the logical offsets of the records, where `data` was transcoded and they do not follow from it.
     """
 
     data: bytes
     offset: int
     records: int
+    places: Sequence[int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +31,20 @@ class RangeDone:
 
     `first` is the logical offset of the first record that begins in the range and `end` that of the end of its last
     one; both None for a range that lies inside one long record. `crc` is of the stored tile.
+
+    A format with a state (CSV's quotes) says which one it `assumed` at the tile's start and which one it `left` at its
+    end; the neighbours must agree. `total` is where the object's data ends in logical coordinates, from the range that
+    reached it; None where that is the object's size.
     """
 
     tile: ByteRange
     crc: int
-    first: int | None
-    end: int | None
+    first: Place | None
+    end: Place | None
     records: int
+    assumed: str = ""
+    left: str = ""
+    total: Place | None = None
 
 
 @dataclass(frozen=True, slots=True)

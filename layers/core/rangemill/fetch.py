@@ -6,8 +6,8 @@ from typing import Final
 
 import msgspec
 
-from rangemill import keys, messages, pages
-from rangemill.errors import Superseded
+from rangemill import decide, keys, messages, pages
+from rangemill.errors import IncompleteProof, Superseded
 from rangemill.gateways import Gateways
 from rangemill.limits import (
     HISTORY_BUDGET_EVENTS,
@@ -42,7 +42,7 @@ _SMALL_BUDGET_EVENTS: Final = HISTORY_BUDGET_EVENTS // 10
 def run(message: StateMessage, gateways: Gateways, attempt: str) -> Context:
     """Write the wave document, unless another Fetch of the same wave has. `attempt` makes this one's names unique.
 
-    Raises `Superseded`.
+    Raises `Superseded`, `IncompleteProof`.
     """
     context, store = message.context, gateways.store
     row = gateways.jobs.load(context.job_id)
@@ -56,7 +56,9 @@ def run(message: StateMessage, gateways: Gateways, attempt: str) -> Context:
         checkpoint = pages.checkpoint(store, row.pointer)
         slots, handout = plan_wave(checkpoint, plan, lambda page: pages.plan_page(store, context.job_id, page))
         if not slots:
-            raise Superseded(f"job {context.job_id} has nothing left to hand out")
+            if not decide.is_complete(checkpoint, plan):
+                raise IncompleteProof(f"job {context.job_id} is not complete, but nothing is left to hand out")
+            raise Superseded(f"job {context.job_id} has nothing left to hand out: another execution did the rest")
         slots_key = keys.slots(context.job_id, wave, attempt)
         body = _write(gateways, context.job_id, wave, slots_key, slots, handout)
     items = msgspec.json.decode(body, type=list[SlotItem])
@@ -171,7 +173,7 @@ class _Walk:
         for pin, start in self._objects():
             end = self._run_end(pin, start, left)
             objects.append(pin)
-            runs.append(Run(pin.index, start, end, self._plan.range_bytes))
+            runs.append(Run(pin.index, start, end, pin.size_bytes if pin.whole else self._plan.range_bytes))
             self._advance(pin, end)
             left -= end - start
             # An object that goes on was cut at a range's end: what is left of the slot is less than a range.
@@ -181,6 +183,8 @@ class _Walk:
 
     def _run_end(self, pin: PinnedObject, start: int, left: int) -> int:
         """Where a run of about `left` bytes ends: at a range's end, not before the first one's."""
+        if pin.whole:
+            return pin.size_bytes
         range_bytes = self._plan.range_bytes
         whole_ranges = max(1, (start % range_bytes + left) // range_bytes)
         return min((start // range_bytes + whole_ranges) * range_bytes, pin.size_bytes)

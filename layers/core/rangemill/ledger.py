@@ -26,33 +26,55 @@ class Segment(msgspec.Struct, frozen=True, array_like=True):
     """Adjacent ranges of one object, proved and merged.
 
     `start`, `end` in stored bytes; `first`, `last_end` in logical ones (None when no record begins in the segment).
+    `assumed`, `left`, `total` as in `RangeDone`.
     """
 
     start: int
     end: int
     crc: int
-    first: int | None
-    last_end: int | None
+    first: int | tuple[int, int] | None
+    last_end: int | tuple[int, int] | None
     records: int
     ranges: int
+    assumed: str = ""
+    left: str = ""
+    total: int | tuple[int, int] | None = None
 
 
 def segment_of(done: RangeDone) -> Segment:
     """The segment of a single range."""
-    return Segment(done.tile.start, done.tile.end_exclusive, done.crc, done.first, done.end, done.records, 1)
+    tile = done.tile
+    return Segment(
+        tile.start,
+        tile.end_exclusive,
+        done.crc,
+        done.first,
+        done.end,
+        done.records,
+        1,
+        done.assumed,
+        done.left,
+        done.total,
+    )
 
 
 def join(left: Segment, right: Segment, crc_name: str, object_uri: str) -> Segment:
     """The one segment of two adjacent ones.
 
-    Raises `BrokenChain` when the left one's last record does not end where the right one's first begins.
+    Raises `BrokenChain` when the left one's last record does not end where the right one's first begins, or when the
+    right one assumed another state than the left one left.
     """
+    if left.left != right.assumed:
+        raise BrokenChain(
+            f"{object_uri}: byte {right.start} was read in state {right.assumed!r}, what lies before it leaves {left.left!r}",
+            object_uri=object_uri,
+        )
     if left.last_end is not None and right.first is not None and left.last_end != right.first:
         raise BrokenChain(
             f"{object_uri}: the records before byte {right.start} end at {left.last_end}, "
             f"those after it begin at {right.first}",
             object_uri=object_uri,
-            offset=left.last_end,
+            offset=offset_of(left.last_end),
         )
     combine = CRC_FUNCTIONS[crc_name][1]
     return Segment(
@@ -63,7 +85,15 @@ def join(left: Segment, right: Segment, crc_name: str, object_uri: str) -> Segme
         right.last_end if right.last_end is not None else left.last_end,
         left.records + right.records,
         left.ranges + right.ranges,
+        left.assumed,
+        right.left,
+        right.total if right.total is not None else left.total,
     )
+
+
+def offset_of(place: int | tuple[int, int] | None) -> int | None:
+    """The offset that a person is told of a place; of a place in a unit, where the unit lies in the stored object."""
+    return place[0] if isinstance(place, tuple) else place
 
 
 def merge(segments: Iterable[Segment], crc_name: str, object_uri: str) -> list[Segment]:
@@ -119,12 +149,12 @@ def prove(
     if segments:
         (whole,) = segments
         crc = whole.crc
-        if whole.first != 0 or whole.last_end != logical_bytes:
+        end = whole.total if whole.total is not None else logical_bytes
+        if whole.first not in (0, (0, 0)) or whole.last_end != end:
             raise BrokenChain(
-                f"{object_uri}: its records reach from {whole.first} to {whole.last_end}, "
-                f"not from 0 to {logical_bytes}",
+                f"{object_uri}: its records reach from {whole.first} to {whole.last_end}, not from 0 to {end}",
                 object_uri=object_uri,
-                offset=whole.last_end,
+                offset=offset_of(whole.last_end),
             )
     if expected_crc is None:
         return None

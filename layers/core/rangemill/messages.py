@@ -104,6 +104,10 @@ class PinnedObject(Struct, frozen=True, omit_defaults=True):
 
     `crc` is the object's own full CRC under `crc_name`; None where S3 keeps none, or, while `crc_later` is true, where
     the worker that reads the object whole will bring it.
+
+    `whole` objects are one range: nothing in them can be begun in the middle. A `member` is a file inside an archive
+    object: its bytes are `[base, base + size_bytes)` of an object of `container_bytes`. `compression` is the object's
+    own, where it was looked at one by one.
     """
 
     index: int
@@ -115,20 +119,30 @@ class PinnedObject(Struct, frozen=True, omit_defaults=True):
     crc_name: str = "CRC64NVME"
     crc: int | None = None
     crc_later: bool = False
+    whole: bool = False
+    compression: str = ""
+    member: str | None = None
+    base: int = 0
+    container_bytes: int | None = None
 
     @property
     def uri(self) -> str:
-        """`s3://bucket/key`, or a local file's path."""
-        return f"s3://{self.bucket}/{self.key}" if self.bucket else self.key
+        """`s3://bucket/key`, or a local file's path; of a member with its name after a `!`."""
+        place = f"s3://{self.bucket}/{self.key}" if self.bucket else self.key
+        return place if self.member is None else f"{place}!{self.member}"
 
 
 class Run(Struct, frozen=True, array_like=True):
-    """Adjacent ranges `[start, end)` of one object, cut at multiples of `range_bytes`."""
+    """Adjacent ranges `[start, end)` of one object, cut at multiples of `range_bytes`.
+
+    `state` is what the format's automaton is in at the start, where a neighbour has told; None lets the worker assume.
+    """
 
     object_index: int
     start: int
     end: int
     range_bytes: int
+    state: str | None = None
 
 
 class Slot(Struct, frozen=True):
@@ -315,6 +329,14 @@ class Totals(Struct, frozen=True):
     parts: int = 0
 
 
+class PendingOutcome(Struct, frozen=True):
+    """An outcome that waits for the range before one of its runs: nobody knows yet whether it assumed the right state."""
+
+    key: str
+    wave: int
+    slot: Slot
+
+
 class Checkpoint(Struct, frozen=True):
     """What a wave leaves: cursor, retry list, ledger and the aggregate's levels. Bounded, however long the job."""
 
@@ -328,6 +350,7 @@ class Checkpoint(Struct, frozen=True):
     totals: Totals = Totals()
     crc_names: list[str] = field(default_factory=list)  # the checksums that the proved objects were held against
     bytes_per_second: float | None = None  # of one worker, as seen in the last wave
+    pending: list[PendingOutcome] = field(default_factory=list)
     v: int = VERSION
 
 

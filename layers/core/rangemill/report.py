@@ -23,12 +23,12 @@ def seconds_between(start: str | None, end: str | None) -> float:
     return round((datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds(), 3)
 
 
-def proof(checkpoint: Checkpoint) -> dict[str, Any]:
+def proof(checkpoint: Checkpoint, plan: Plan) -> dict[str, Any]:
     """The proof of a complete checkpoint. `matched` is null when S3 kept no checksum of some object."""
     names = checkpoint.crc_names
     return {
         "complete": True,
-        "level": "bytes",
+        "level": plan.settled.level,
         "checksum": "+".join(names) if names else "CRC64NVME",
         "matched": True if checkpoint.totals.unmatched_objects == 0 else None,
     }
@@ -67,7 +67,7 @@ def summary(
         "status": "SUCCEEDED",
         "objects": plan.objects,
         "generations": max(generations, 1),
-        "proof": proof(checkpoint),
+        "proof": proof(checkpoint, plan),
         "output": output,
         "error": None,
     }

@@ -2,6 +2,8 @@
 
 from typing import Final
 
+import msgspec
+
 from rangemill import errors
 from rangemill.errors import RangemillError, WorkerDied, WorkerFailed
 from rangemill.limits import DEATHS_MAX, DEATHS_MAX_FRACTION, TRANSIENT_MAX_TRIES
@@ -13,6 +15,12 @@ _DIED_WITHOUT_A_WORD: Final = Verdict(Error="Lambda.Unknown", Cause="the worker 
 def remainder(slot: Slot, remaining: list[Run]) -> RetrySlot:
     """What a worker handed back in good order: a slot like any new one."""
     return _subset(slot.objects, remaining)
+
+
+def with_states(slot: Slot, told: dict[tuple[int, int], str | None]) -> RetrySlot:
+    """The slot again, its runs beginning in the states that their neighbours have told."""
+    runs = [msgspec.structs.replace(run, state=told.get((run.object_index, run.start), run.state)) for run in slot.runs]
+    return RetrySlot(slot.objects, runs)
 
 
 def judge(slot: Slot, before: RetrySlot | None, verdict: Verdict | None) -> list[RetrySlot]:
@@ -73,13 +81,13 @@ def _halve(slot: Slot) -> tuple[RetrySlot, RetrySlot] | None:
         middle = len(runs) // 2
         return _subset(slot.objects, runs[:middle]), _subset(slot.objects, runs[middle:])
     run = runs[0]
-    if run.end - run.start <= 1:
+    if run.end - run.start <= 1 or slot.objects[0].whole:
         return None
     cut = run.start + (run.end - run.start) // 2
     boundary = cut // run.range_bytes * run.range_bytes
     if boundary > run.start:
         cut = boundary  # whole ranges while there are several
-    left = Run(run.object_index, run.start, cut, run.range_bytes)
+    left = Run(run.object_index, run.start, cut, run.range_bytes, run.state)
     right = Run(run.object_index, cut, run.end, run.range_bytes)
     return _subset(slot.objects, [left]), _subset(slot.objects, [right])
 

@@ -27,13 +27,19 @@ class Settled(msgspec.Struct, frozen=True):
     """What Plan settles once per job and every worker obeys; it travels in the plan as JSON.
 
     `columns` are (name, SQL type) in order; None where the format has none or the engine needs none.
-    `header` is the exact first line of every object, without its line end, when the format has one.
+    `header` is the exact first line of every object, without its line end, when the format has one. `level` is what
+    the proof of such an object says: `bytes`, `units` or `stream`. `shape` is how engines read a block's `data` where
+    that is not the format itself: a format that transcodes its records to JSON lines says `jsonl`.
     """
 
     format: str
     options: dict[str, Any]
     columns: list[tuple[str, str]] | None = None
     header: str | None = None
+    level: str = "bytes"
+    shape: str = ""
+    compression: str = ""
+    notes: list[str] = []
 
 
 class FormatModule(Protocol):
