@@ -66,7 +66,8 @@ def join(left: Segment, right: Segment, crc_name: str, object_uri: str) -> Segme
     """
     if left.left != right.assumed:
         raise BrokenChain(
-            f"{object_uri}: byte {right.start} was read in state {right.assumed!r}, what lies before it leaves {left.left!r}",
+            f"{object_uri}: byte {right.start} was read in state {right.assumed!r}, but the bytes before it leave "
+            f"{left.left!r}",
             object_uri=object_uri,
         )
     if left.last_end is not None and right.first is not None and left.last_end != right.first:

@@ -330,7 +330,7 @@ class Totals(Struct, frozen=True):
 
 
 class PendingOutcome(Struct, frozen=True):
-    """An outcome that waits for the range before one of its runs: nobody knows yet whether it assumed the right state."""
+    """An outcome that waits for the range before one of its runs to tell whether it assumed the right state."""
 
     key: str
     wave: int
