@@ -47,7 +47,7 @@ from rangemill.errors import (
     WorkerDied,
 )
 from rangemill.gateways import Gateways
-from rangemill.ledger import Segment
+from rangemill.ledger import Segment, offset_of
 from rangemill.limits import CONTEXT_MAX_BYTES
 from rangemill.messages import (
     ApplyMessage,
@@ -961,7 +961,7 @@ def test_a_chain_that_does_not_fit_is_refused(objects: MemoryObjects) -> None:
     context = life.wave(life.plan())
     context = life.fetch(life.plan(context.next_generation) if context.next == "EXECUTE_NEW" else context)
     life.work_all(context)
-    tamper(life, context, lambda h: first_segment(h, first=(h.rows[0][1][0].first or 0) + 1))
+    tamper(life, context, lambda h: first_segment(h, first=(offset_of(h.rows[0][1][0].first) or 0) + 1))
     with pytest.raises(IntegrityError, match="begin at"):
         life.aggregate(context)
 
