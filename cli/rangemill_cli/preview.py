@@ -5,6 +5,7 @@ import io
 import json
 import tempfile
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
@@ -36,7 +37,7 @@ def _text(output: str, head: bytes) -> list[Row]:
     text = head.decode("utf-8", "replace")
     if output.endswith(".csv"):
         return [dict(row) for row in csv.DictReader(io.StringIO(text, newline=""))]
-    values = [json.loads(line) for line in text.splitlines() if line.strip()]
+    values = [json.loads(line, parse_float=Decimal) for line in text.split("\n") if line.strip()]  # digits as written
     return [value if isinstance(value, dict) else {"value": value} for value in values]
 
 
@@ -53,6 +54,8 @@ def cell(value: Any) -> str:
     """A value as a table shows it."""
     if value is None:
         return ""
+    if isinstance(value, Decimal):
+        return str(value)
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
     text = text.replace("\n", "⏎")
     return text if len(text) <= _CELL_CHARS else f"{text[: _CELL_CHARS - 1]}…"

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from decimal import Decimal
 from typing import Any, Final, Protocol
 
 import click
@@ -84,18 +85,27 @@ def table(rows: list[preview.Row], more: bool) -> None:
         click.echo("The result has no rows.")
         return
     from rich import box  # noqa: PLC0415 - 100 ms, only where rows are shown
+    from rich.cells import cell_len  # noqa: PLC0415
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
     columns = list(dict.fromkeys(name for row in rows for name in row))
-    shown = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in columns:
-        numeric = all(isinstance(row.get(name), int | float | None) for row in rows)
-        shown.add_column(Text(str(name)), justify="right" if numeric else "left", overflow="fold")
-    for row in rows:
-        shown.add_row(*(Text(preview.cell(row.get(name))) for name in columns))
-    Console(file=sys.stdout, soft_wrap=not sys.stdout.isatty()).print(shown)
+    cells = [[preview.cell(row.get(name)) for name in columns] for row in rows]
+    console = Console(file=sys.stdout)
+    widths = [max(cell_len(text) for text in column) for column in zip(columns, *cells, strict=True)]
+    if sum(widths) + 2 * len(widths) > console.width:  # a folded number is no number: one line for each value instead
+        for row_cells in cells:
+            names = (f"{name:<{max(map(len, columns))}}  {text}" for name, text in zip(columns, row_cells, strict=True))
+            click.echo("\n".join(names) + "\n")
+    else:
+        shown = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        for name in columns:
+            numeric = all(isinstance(row.get(name), int | float | Decimal | None) for row in rows)
+            shown.add_column(Text(str(name)), justify="right" if numeric else "left", no_wrap=True)
+        for row_cells in cells:
+            shown.add_row(*map(Text, row_cells))
+        console.print(shown)
     if more:
         click.echo("… the first rows; the output has more.\n")
 
