@@ -27,6 +27,7 @@ from rangemill import (
     messages,
     outcomes,
     pages,
+    pinning,
     plan,
     states,
 )
@@ -318,7 +319,7 @@ def test_a_prefix_without_any_object_says_so(objects: MemoryObjects) -> None:
 def test_planning_takes_as_many_steps_as_it_needs_and_can_be_repeated(
     objects: MemoryObjects, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(plan, "PLAN_PAGE_OBJECTS", 2)
+    monkeypatch.setattr(pinning, "PLAN_PAGE_OBJECTS", 2)
     monkeypatch.setattr(plan, "PLAN_STEP_PAGES", 3)
     bodies = [text(3, seed) for seed in range(13)]
     life = life_of(objects, bodies)

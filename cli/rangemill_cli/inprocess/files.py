@@ -56,14 +56,19 @@ class LocalFiles:
         raise NotImplementedError
 
     def read(self, pin: PinnedObject, start: int, stop_hint: int) -> Iterator[bytes]:  # noqa: ARG002 - no eager reads
-        """Pieces from `start` to the file's end, each checked against the pin after it was read."""
+        """Pieces from `start` to the object's end, each checked against the pin after it was read.
+
+        Of a member of an archive the positions are in the member.
+        """
         self._requests += 1
+        left = pin.size_bytes - start
         try:
             with Path(pin.key).open("rb", buffering=0) as file:
                 _require_same(file.fileno(), pin)
-                file.seek(start)
-                while piece := file.read(PIECE_BYTES):
+                file.seek(pin.base + start)
+                while left > 0 and (piece := file.read(min(PIECE_BYTES, left))):
                     _require_same(file.fileno(), pin)
+                    left -= len(piece)
                     yield piece
         except FileNotFoundError:
             raise ObjectMissing(pin.key, pin.etag) from None

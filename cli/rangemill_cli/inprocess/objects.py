@@ -117,13 +117,14 @@ class MemoryObjects:
             else:
                 end = min(position + tail, pin.size_bytes)
                 tail *= 2
-            yield from self._pieces(self._matching(pin).body[position:end])
+            yield from self._pieces(self._matching(pin).body[pin.base + position : pin.base + end])
             position = end
 
     def read_whole(self, pin: PinnedObject) -> tuple[PinnedObject, Iterator[bytes]]:
         """A small object by one GET, and its pin completed."""
         stored = self._matching(pin)
-        whole = replace(stored.pin(pin.bucket, pin.key, pin.index), etag=pin.etag)
+        now = stored.pin(pin.bucket, pin.key, pin.index)
+        whole = replace(pin, version_id=now.version_id, crc_name=now.crc_name, crc=now.crc, crc_later=False)
         return whole, self._pieces(stored.body)
 
     def _pieces(self, body: bytes) -> Iterator[bytes]:

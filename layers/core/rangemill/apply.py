@@ -5,12 +5,14 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+import msgspec
+
 from rangemill import code, formats, keys, messages, outcomes, pages
-from rangemill.blocks import Block, RangeDone, Remaining
+from rangemill.blocks import Block, RangeDone, Remaining, Whole
 from rangemill.engines import make_engine
 from rangemill.engines.base import Engine, ObjectContext
 from rangemill.errors import CountMismatch, RangemillError
-from rangemill.formats.base import FormatModule
+from rangemill.formats.base import Event, FormatModule
 from rangemill.gateways import Gateways, Objects
 from rangemill.ledger import CRC_FUNCTIONS, Segment, merge, segment_of
 from rangemill.messages import (
@@ -126,15 +128,11 @@ class _Work:
                 self.stopped = self.stopped or self.should_stop()
 
     def _run(self, pin: PinnedObject, run: Run) -> None:
-        if run.start == run.end:  # an empty object: one row with nothing in it, so that the ledger closes it
-            if pin.crc_later:
-                self._complete(pin)
-            self.rows.append((pin.index, [Segment(0, 0, 0, 0, 0, 0, 0)]))
+        module = formats.load(self.plan.settled.format)
+        if run.start == run.end:
+            self._nothing(pin, module)
             return
-        if self.engine is None:
-            self.engine = make_engine(self.pipeline, self.plan.settled)
-        self.engine.begin_object(ObjectContext(pin.bucket, pin.key, pin.version_id))
-        module = formats.load(self.pipeline.format.type)
+        engine = self._begin(pin)
         pin, pieces = self._pieces(pin, run, module)
         segments: list[Segment] = []
         tile = ByteRange(run.start, run.end)
@@ -144,8 +142,8 @@ class _Work:
                 tile, run.range_bytes, pin.size_bytes, pieces, self.plan.settled, crc, self.should_stop
             ):
                 match event:
-                    case Block():
-                        self.engine.take(event)
+                    case Block() | Whole():
+                        engine.take(event)
                     case RangeDone():
                         segments.append(segment_of(event))
                     case Remaining():
@@ -162,6 +160,25 @@ class _Work:
                 close()
         self.rows.append((pin.index, merge(segments, pin.crc_name, pin.uri)))
 
+    def _nothing(self, pin: PinnedObject, module: FormatModule) -> None:
+        """An object without bytes: one row with nothing in it, so that the ledger closes it."""
+        if pin.crc_later:
+            self._complete(pin)
+        records = 0
+        events: Iterator[Event] = getattr(module, "empty", lambda _: iter(()))(self.plan.settled)
+        for event in events:
+            if isinstance(event, Whole):
+                self._begin(pin).take(event)
+                records += 1
+        self.rows.append((pin.index, [Segment(0, 0, 0, 0, 0, records, 0)]))
+
+    def _begin(self, pin: PinnedObject) -> Engine:
+        """The engine, told of the object whose records follow; made for the first one that has any."""
+        if self.engine is None:
+            self.engine = make_engine(self.pipeline, self.plan.settled)
+        self.engine.begin_object(ObjectContext(pin.bucket, pin.key, pin.version_id, pin.member))
+        return self.engine
+
     def _pieces(self, pin: PinnedObject, run: Run, module: FormatModule) -> tuple[PinnedObject, Iterator[bytes]]:
         if pin.crc_later and run.start == 0 and run.end == pin.size_bytes:
             pin, pieces = self.reader.read_whole(pin)
@@ -174,6 +191,9 @@ class _Work:
 
     def _complete(self, pin: PinnedObject) -> PinnedObject:
         """The pin with the version and the CRC that HEAD tells. Raises `ObjectChanged`, `ObjectMissing`."""
-        pin = self.reader.pin(ObjectRef(pin.bucket, pin.key, pin.version_id, pin.etag), pin.index)
+        found = self.reader.pin(ObjectRef(pin.bucket, pin.key, pin.version_id, pin.etag), pin.index)
+        pin = msgspec.structs.replace(
+            pin, version_id=found.version_id, crc_name=found.crc_name, crc=found.crc, crc_later=False
+        )
         self.pins.append(pin)
         return pin

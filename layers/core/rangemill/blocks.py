@@ -1,6 +1,6 @@
 """What passes between a format and an engine: blocks of whole records, and the word that a range is done."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from rangemill.ranges import ByteRange
@@ -23,6 +23,18 @@ class Block:
     offset: int
     records: int
     places: Sequence[int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """An object that is one record: its bytes in `pieces`, to be taken before the next event is asked for.
+
+    What is not taken the format reads itself, so that the CRC is of every byte. `size_bytes` is None where only the
+    end of a decompressed stream would tell.
+    """
+
+    pieces: Iterator[bytes]
+    size_bytes: int | None
 
 
 @dataclass(frozen=True, slots=True)

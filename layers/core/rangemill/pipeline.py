@@ -11,6 +11,8 @@ from msgspec import Meta, Struct, field
 
 from rangemill import documents, formats
 from rangemill.errors import BadPipeline
+from rangemill.nesting import FIELDS as NESTING_FIELDS
+from rangemill.nesting import Nesting
 from rangemill.units import parse_bytes, parse_seconds
 
 PIPELINE_NAME_PATTERN: Final = r"^[a-z0-9](?:[a-z0-9-]{0,46}[a-z0-9])?\Z"  # 48: what execution names leave (limits.py)
@@ -119,10 +121,11 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class FormatSpec(Struct, frozen=True):
-    """A format's name and its own options, as the document gives them (checked by the format's `Options`)."""
+    """A format's name, its own options as the document gives them (checked by its `Options`), and what it lies in."""
 
     type: str
     options: dict[str, Any] = field(default_factory=dict)
+    nesting: Nesting = Nesting()
 
 
 class Pipeline(Struct, frozen=True):
@@ -189,12 +192,22 @@ def _format_spec(written: dict[str, Any], source: "documents.Source") -> FormatS
         raise source.problem(
             "format.type", f"unknown format {type_name!r}; expected one of {', '.join(formats.names())}"
         )
+    nesting = {name: options.pop(name) for name in NESTING_FIELDS & options.keys()}
+    parsed = source.convert_value(nesting, Nesting, "format")
+    if parsed.unit == "object" and type_name in formats.names():
+        if type_name not in ("auto", "object"):
+            raise source.problem("format.unit", f"whole objects have no {type_name} records; say `type: object`")
+        type_name = "object"
     source.convert_value(options, formats.load(type_name).Options, "format")
-    return FormatSpec(type_name, options)
+    return FormatSpec(type_name, options, parsed)
 
 
 def _check_whole(pipeline: Pipeline, source: "documents.Source") -> None:
     """What no single field shows."""
+    if pipeline.is_sql and pipeline.format.type == "object":
+        raise source.problem(
+            "apply.sql", "a whole object has no columns that SQL could read; `type: object` is for Python"
+        )
     if not pipeline.is_sql:
         for part in ("aggregate", "finish"):
             if getattr(pipeline, part).sql is not None:

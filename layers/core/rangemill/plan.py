@@ -1,17 +1,16 @@
 """Plan: pin the objects in pages, settle the schema once, and write the plan and the first checkpoint."""
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
 import msgspec
 
-from rangemill import decide, formats, keys, messages, pages
+from rangemill import decide, formats, keys, messages, pages, pinning
 from rangemill.errors import BadRecord, BadRequest
 from rangemill.formats.base import Sample, Settled
 from rangemill.gateways import Gateways, Objects, Store
-from rangemill.limits import PLAN_PAGE_OBJECTS, PLAN_STEP_PAGES, SAMPLE_BYTES, SMALL_OBJECT_BYTES
+from rangemill.limits import PLAN_STEP_PAGES, SAMPLE_BYTES
 from rangemill.messages import (
     Checkpoint,
     CodeIdentity,
@@ -19,17 +18,14 @@ from rangemill.messages import (
     Cursor,
     JobRequest,
     Next,
-    ObjectRef,
     PinnedObject,
     Plan,
     PlanPage,
-    PlanResume,
     StateMessage,
     now_text,
 )
 from rangemill.pipeline import Pipeline
 
-_PIN_THREADS: Final = 16
 _SAMPLED_OBJECTS: Final = 3
 # What other formats begin with; a file that lies about itself would otherwise be cut at the wrong bytes.
 _FOREIGN_MAGIC: Final = {
@@ -82,7 +78,8 @@ def _page(job_id: str, number: int, gateways: Gateways, defaults: Defaults) -> P
     if gateways.store.get(key) is None:
         request = requested(gateways.store, job_id)
         before = pages.plan_page(gateways.store, job_id, number - 1) if number > 0 else None
-        page = build_page(request, before, gateways.objects, _range_bytes(request, defaults))
+        pipeline = pages.pipeline(request.pipeline_text, request.pipeline_file)
+        page = pinning.build_page(request, before, gateways.objects, _range_bytes(request, defaults), pipeline.format)
         gateways.store.put_once(key, messages.encode(page))
     return pages.plan_page(gateways.store, job_id, number)
 
@@ -100,69 +97,6 @@ def requested(store: Store, job_id: str) -> JobRequest:
 
     entry = catalog.deployed().find(request.pipeline_name)
     return msgspec.structs.replace(request, pipeline_text=entry.text, pipeline_file=entry.file)
-
-
-def build_page(request: JobRequest, before: PlanPage | None, objects: Objects, range_bytes: int) -> PlanPage:
-    """The page after `before`: at most `PLAN_PAGE_OBJECTS` pinned objects."""
-    resume = before.resume if before is not None and before.resume is not None else PlanResume()
-    first_index = before.objects_before + len(before.objects) if before is not None else 0
-    bytes_before = before.bytes_before + sum(o.size_bytes for o in before.objects) if before is not None else 0
-    if resume.objects_done < len(request.objects):
-        pinned, following = _pin_named(request, resume, first_index, objects)
-    elif resume.prefixes_done < len(request.prefixes):
-        pinned, following = _pin_listed(request, resume, first_index, objects, min(SMALL_OBJECT_BYTES, range_bytes))
-    else:
-        pinned, following = [], resume
-    done = following.objects_done >= len(request.objects) and following.prefixes_done >= len(request.prefixes)
-    return PlanPage(pinned, first_index, bytes_before, None if done else following)
-
-
-def _pin_named(
-    request: JobRequest, resume: PlanResume, first_index: int, objects: Objects
-) -> tuple[list[PinnedObject], PlanResume]:
-    refs = request.objects[resume.objects_done : resume.objects_done + PLAN_PAGE_OBJECTS]
-    pinned = _pin_all(refs, first_index, objects)
-    return pinned, PlanResume(resume.objects_done + len(refs))
-
-
-def _pin_listed(
-    request: JobRequest, resume: PlanResume, first_index: int, objects: Objects, small_bytes: int
-) -> tuple[list[PinnedObject], PlanResume]:
-    """Small objects, which one range covers, by what the listing says of them; larger ones by HEAD."""
-    prefix = request.prefixes[resume.prefixes_done]
-    listing = objects.list_page(prefix.bucket, prefix.prefix, resume.after)
-    wanted = [
-        ref
-        for ref, _ in listing.objects
-        if ref.key.endswith(prefix.suffix) and not (ref.key.endswith("/") and not ref.size_bytes)
-    ]
-    pinned: list[PinnedObject] = [
-        PinnedObject(
-            first_index + position,
-            ref.bucket,
-            ref.key,
-            ref.etag or "",
-            ref.size_bytes or 0,
-            crc_name=listing.crc_names.get(ref.key, "CRC64NVME"),
-            crc_later=True,
-        )
-        for position, ref in enumerate(wanted)
-    ]
-    large = [p for p in pinned if p.size_bytes > small_bytes]
-    with ThreadPoolExecutor(_PIN_THREADS) as pool:
-        looked_up = pool.map(lambda p: objects.pin(ObjectRef(p.bucket, p.key, etag=p.etag), p.index), large)
-        by_index = {p.index: p for p in looked_up}
-    pinned = [by_index.get(p.index, p) for p in pinned]
-    if listing.after is None:
-        return pinned, PlanResume(resume.objects_done, resume.prefixes_done + 1)
-    return pinned, PlanResume(resume.objects_done, resume.prefixes_done, listing.after)
-
-
-def _pin_all(refs: list[ObjectRef], first_index: int, objects: Objects) -> list[PinnedObject]:
-    if len(refs) == 1:
-        return [objects.pin(refs[0], first_index)]
-    with ThreadPoolExecutor(_PIN_THREADS) as pool:
-        return list(pool.map(objects.pin, refs, range(first_index, first_index + len(refs))))
 
 
 def _settle(
@@ -227,7 +161,7 @@ def settle_schema(pipeline: Pipeline, objects: list[PinnedObject], reader: Objec
     chosen = present[:1] + present[len(present) // 2 :][:1] + present[-1:] if len(present) > 1 else present
     samples = [sample for pin in list(dict.fromkeys(chosen))[:_SAMPLED_OBJECTS] for sample in _samples(pin, reader)]
     for sample in samples:
-        if sample.offset == 0:
+        if sample.offset == 0 and pipeline.format.type != "object":
             _refuse_foreign(sample, pipeline.format.type)
     module = formats.load(pipeline.format.type)
     return module.settle(samples, pipeline.format.options, pipeline.is_sql)

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
+import msgspec
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
@@ -104,7 +105,10 @@ class S3Objects:
         )
 
     def read(self, pin: PinnedObject, start: int, stop_hint: int) -> Iterator[bytes]:
-        """Pieces from `start`, in large reads up to `stop_hint`, then in small growing ones to the object's end."""
+        """Pieces from `start`, in large reads up to `stop_hint`, then in small growing ones to the object's end.
+
+        Of a member of an archive the positions are in the member, and what is asked for in the archive.
+        """
         position = start
         stop_hint = min(stop_hint, pin.size_bytes)
         tail = TAIL_FIRST_BYTES
@@ -114,7 +118,7 @@ class S3Objects:
             else:
                 end = min(position + tail, pin.size_bytes)
                 tail = min(tail * 2, GET_BYTES)
-            yield from self._read_span(pin, ByteRange(position, end))
+            yield from self._read_span(pin, ByteRange(pin.base + position, pin.base + end))
             position = end
 
     def read_whole(self, pin: PinnedObject) -> tuple[PinnedObject, Iterator[bytes]]:
@@ -134,7 +138,7 @@ class S3Objects:
         version = _version(response)
         if crc is None and _is_composite(response):
             name, crc = self._composite_crc(pin.bucket, pin.key, version, response)
-        whole = PinnedObject(pin.index, pin.bucket, pin.key, pin.etag, pin.size_bytes, version, name, crc)
+        whole = msgspec.structs.replace(pin, version_id=version, crc_name=name, crc=crc, crc_later=False)
         return whole, self._pieces_of_whole(whole, response["Body"])
 
     def _pieces_of_whole(self, pin: PinnedObject, body: Any) -> Iterator[bytes]:
@@ -189,7 +193,8 @@ class S3Objects:
         body = response["Body"]
         try:
             # S3 answers 200 with the whole body to a range it does not understand: that is never taken as the range.
-            expected = f"bytes {span.start}-{span.end_exclusive - 1}/{pin.size_bytes}"
+            size_bytes = pin.size_bytes if pin.container_bytes is None else pin.container_bytes
+            expected = f"bytes {span.start}-{span.end_exclusive - 1}/{size_bytes}"
             status = response["ResponseMetadata"]["HTTPStatusCode"]
             if status != _PARTIAL_CONTENT or response.get("ContentRange") != expected:
                 raise Transient(

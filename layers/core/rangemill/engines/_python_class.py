@@ -21,7 +21,8 @@ _METHODS: Final = {
 class Context:
     """What `start` is given: the object whose records follow, and the pipeline's parameters.
 
-    `object` is the key, as `_object` is in SQL. In Finish of a job without any record all texts are empty.
+    `member` is a file's name inside the archive that the object is. `object` is the key, of a member with its name
+    after a `!`, as `_object` is in SQL. In Finish of a job without any record all texts are empty.
     """
 
     bucket: str = ""
@@ -29,11 +30,12 @@ class Context:
     uri: str = ""
     version_id: str | None = None
     parameters: dict[str, Any] = field(default_factory=dict)
+    member: str | None = None
 
     @property
     def object(self) -> str:
-        """The object's key."""
-        return self.key
+        """The object's key, of a member with its name after a `!`."""
+        return self.key if self.member is None else f"{self.key}!{self.member}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,7 +83,7 @@ def _make_records(session: Session, chunk: Chunk, bound: Bound, settled: Settled
         _load_places(session, chunk, settled)
         source = f"{LOADED} POSITIONAL JOIN {PLACES}"
         on_demand["_offset"] = f"{PLACES}._offset"
-    for name, value in (("_object", chunk.blocks[0][0].key), ("_bucket", chunk.blocks[0][0].bucket)):
+    for name, value in (("_object", chunk.blocks[0][0].name), ("_bucket", chunk.blocks[0][0].bucket)):
         if not _is_data(name, settled):
             on_demand[name] = literal(value)
     chosen = ", ".join(

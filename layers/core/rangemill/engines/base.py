@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol
 
-from rangemill.blocks import Block
+from rangemill.blocks import Block, Whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,11 +13,17 @@ class ObjectContext:
     bucket: str
     key: str
     version_id: str | None
+    member: str | None = None
 
     @property
     def uri(self) -> str:
-        """`s3://bucket/key`, or the path of a local file."""
-        return f"s3://{self.bucket}/{self.key}" if self.bucket else self.key
+        """`s3://bucket/key`, or the path of a local file; of a member of an archive with its name after a `!`."""
+        return f"s3://{self.bucket}/{self.name}" if self.bucket else self.name
+
+    @property
+    def name(self) -> str:
+        """What `_object` is in SQL: the key, of a member with its name after a `!`."""
+        return self.key if self.member is None else f"{self.key}!{self.member}"
 
 
 class Engine(Protocol):
@@ -26,8 +32,8 @@ class Engine(Protocol):
     def begin_object(self, context: ObjectContext) -> None:
         """The blocks that follow are of this object; ends the one before."""
 
-    def take(self, block: Block) -> None:
-        """Apply a block, or keep it for a larger query.
+    def take(self, block: Block | Whole) -> None:
+        """Apply a block or a whole object, or keep a block for a larger query.
 
         Raises `UserCodeError`, `BadRecord`, `BadStatement` with the object and the record's logical offset,
         `CountMismatch` when the records taken are not `block.records`.

@@ -6,8 +6,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from rangemill import formats, partials
-from rangemill.blocks import Block
+from rangemill.blocks import Block, Whole
 from rangemill.engines import _rows
+from rangemill.engines._object_record import ObjectRecord
 from rangemill.engines._python_class import Context, UserClass, load_class
 from rangemill.engines.base import FinishedRows, ObjectContext
 from rangemill.errors import AggregateTooLarge, BadRecord, CountMismatch, RangemillError, UserCodeError
@@ -37,10 +38,13 @@ class PythonEngine:
         self._end_object()
         self._object = context
 
-    def take(self, block: Block) -> None:
+    def take(self, block: Block | Whole) -> None:
         """See `Engine`."""
         if not self._is_started:
             self._start()
+        if isinstance(block, Whole):
+            self._take_whole(block)
+            return
         if self._user.takes_batches:
             self._take_batch(block)
         else:
@@ -70,6 +74,24 @@ class PythonEngine:
             raise _user_error(error, f"at the record at byte {offset}", self._uri, offset) from error
         self._require_all(taken, block)
         self._partial = partial
+
+    def _take_whole(self, whole: Whole) -> None:
+        if self._object is None:
+            raise CountMismatch("a whole object came before its name")
+        user = self._user.instance
+        record = ObjectRecord(self._object, whole)
+        try:
+            if self._user.takes_batches:
+                self._partial = user.apply_batch(self._partial, [record])
+            else:
+                self._partial = user.apply(self._partial, record)
+        except RangemillError:  # of reading it, which is no fault of the user's code
+            raise
+        except (Exception, SystemExit) as error:
+            raise _user_error(error, "in `apply`", self._uri, None) from error
+        finally:
+            record.close()
+        self._taken += 1
 
     def _take_batch(self, block: Block) -> None:
         try:
@@ -106,7 +128,7 @@ class PythonEngine:
         context = (
             Context(parameters=self._parameters)
             if at is None
-            else Context(at.bucket, at.key, at.uri, at.version_id, self._parameters)
+            else Context(at.bucket, at.key, at.uri, at.version_id, self._parameters, at.member)
         )
         self._partial = start(self._user, context)
         self._is_started = True

@@ -9,7 +9,7 @@ from typing import Final
 import duckdb
 import msgspec
 
-from rangemill.blocks import Block
+from rangemill.blocks import Block, Whole
 from rangemill.engines import _sql_bind
 from rangemill.engines._sandbox import Session
 from rangemill.engines._sql_bind import Bound
@@ -65,8 +65,10 @@ class SqlEngine:
             self._apply()
         self._object = context
 
-    def take(self, block: Block) -> None:
-        """See `Engine`."""
+    def take(self, block: Block | Whole) -> None:
+        """See `Engine`. Raises `BadStatement` for a whole object."""
+        if isinstance(block, Whole):
+            raise BadStatement(f"{self._object.uri}: a whole object has no columns that SQL could read")
         self._chunk.add(self._object, block)
         if self._chunk.bytes >= CHUNK_BYTES:
             self._apply()

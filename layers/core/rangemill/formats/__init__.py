@@ -6,7 +6,9 @@ A format module has:
 - `look_behind(settled) -> int`: how many stored bytes before a range it must see to find the range's first record;
 - `settle(samples, options, for_sql) -> Settled`: names and types once per job, at Plan;
 - `align(run, range_bytes, object_bytes, pieces, settled, crc, should_stop)`: blocks and rows (see `base`);
-- `records(data, settled, record_type)`: a block's Python records; `locate(data, index)`: where one begins.
+- `records(data, settled, record_type)`: a block's Python records; `locate(data, index)`: where one begins;
+- where an object without bytes is not simply one without records: `empty(settled)`, the events of such an object, or
+  the `BadRecord` that it is.
 
 How DuckDB reads a format's blocks is in `engines/_sql_readers.py`, so that this package never imports DuckDB.
 """

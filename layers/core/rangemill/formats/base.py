@@ -6,11 +6,11 @@ from typing import Any, Protocol
 
 import msgspec
 
-from rangemill.blocks import Block, RangeDone, Remaining
+from rangemill.blocks import Block, RangeDone, Remaining, Whole
 from rangemill.ranges import ByteRange
 
 Crc = Callable[[bytes, int], int]
-Event = Block | RangeDone | Remaining
+Event = Block | Whole | RangeDone | Remaining
 
 
 @dataclass(frozen=True, slots=True)
