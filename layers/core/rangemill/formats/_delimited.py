@@ -5,12 +5,12 @@ after `x - 1`, or `size`; `c(size) = size`), the range `[s, e)` owns the bytes `
 it. Each stored byte is scanned for a newline at most once and copied once, into its block.
 """
 
-from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Final, cast
+from typing import Final
 
 from rangemill.blocks import Block, RangeDone, Remaining
 from rangemill.errors import IncompleteProof, RecordTooLarge
+from rangemill.formats._tile_crcs import TileCrcs
 from rangemill.formats.base import Crc, Event
 from rangemill.ranges import ByteRange, tile
 
@@ -91,7 +91,7 @@ class _Window:
         self._piece = b""
         self._piece_at = max(0, run.start - LOOK_BEHIND_BYTES)
         self._used = 0  # bytes of the piece that were passed
-        self._crcs = _TileCrcs(run, range_bytes, crc)
+        self._crcs = TileCrcs(run, range_bytes, crc)
 
     def tile_crc(self) -> int:
         """The CRC of the next tile that was passed to its end, or as far as the position."""
@@ -169,32 +169,3 @@ def _last_record_at(parts: list[tuple[bytes, int, int]], end: int) -> int:
             return end - (high - newline - 1)
         end -= high - low
     return end
-
-
-class _TileCrcs:
-    """The CRC of each tile of a run, from bytes that stream past once."""
-
-    def __init__(self, run: ByteRange, range_bytes: int, crc: Crc) -> None:
-        self._tiles = tile(run.start, run.end_exclusive, range_bytes)
-        self._tile: ByteRange | None = next(self._tiles)
-        self._crc = crc
-        self._value = 0
-        self._done: deque[int] = deque()
-
-    def feed(self, piece: bytes, low: int, high: int, piece_at: int) -> None:
-        """The bytes `piece[low:high]` of the object pass, `piece[0]` standing at `piece_at`."""
-        while self._tile is not None and low < high:
-            low = max(low, self._tile.start - piece_at)  # what lies behind the run
-            end = min(high, self._tile.end_exclusive - piece_at)
-            if low < end:
-                self._value = self._crc(cast("bytes", memoryview(piece)[low:end]), self._value)  # no copy
-            if end < self._tile.end_exclusive - piece_at:
-                return
-            self._done.append(self._value)
-            self._value = 0
-            self._tile = next(self._tiles, None)
-            low = end
-
-    def take(self) -> int:
-        """The CRC of the oldest tile that was passed, else of the current one so far."""
-        return self._done.popleft() if self._done else self._value
