@@ -28,7 +28,8 @@ def wired() -> tuple[Gateways, int]:
 
 @observed
 def handler(_event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
-    """The schedule's tick → how many jobs were started, batches closed, and how many jobs wait."""
+    """The schedule's tick → which jobs were started or could not be, and how many batches were closed."""
     world, max_running_jobs = wired()
+    admission.note_active(catalog.deployed(), world)
     done = admission.admit(catalog.deployed(), world, max_running_jobs)
-    return {"started": len(done.started), "closed_batches": len(done.closed_batches), "waiting": done.waiting}
+    return {"started": len(done.started), "closed_batches": len(done.closed_batches), "failed": done.failed}

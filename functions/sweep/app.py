@@ -1,4 +1,4 @@
-"""Sweep: objects that no event announced become jobs, what there is room for starts, and what old jobs left goes."""
+"""Sweep: objects that no event announced become jobs, lost jobs are marked, and what old jobs left goes."""
 
 import os
 from functools import cache
@@ -6,9 +6,10 @@ from typing import Any
 
 import boto3
 
-from rangemill import admission, catalog, retention
+from rangemill import admission, catalog, lost, retention
 from rangemill.aws import gateways
 from rangemill.gateways import Gateways
+from rangemill.limits import STOP_MARGIN_MS
 from rangemill.observability import LambdaContext, measure, observed
 from rangemill.settings import SweepSettings
 
@@ -22,18 +23,24 @@ def wired() -> tuple[Gateways, SweepSettings]:
         work_bucket=settings.work_bucket,
         job_table=settings.job_table,
         state_machine_arn=settings.state_machine_arn,
+        topic_arn=settings.topic_arn,
     )
     return world, settings
 
 
 @observed
-def handler(_event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
+def handler(_event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """The schedule's tick → how many objects were taken, by pipeline."""
     world, settings = wired()
-    bounds = admission.SweepBounds(settings.sweep_lookback_seconds, settings.sweep_max_starts)
+    bounds = admission.SweepBounds(
+        settings.sweep_lookback_seconds,
+        settings.sweep_max_starts,
+        lambda: context.get_remaining_time_in_millis() < STOP_MARGIN_MS * 2,
+    )
+    lost_jobs = lost.mark_lost_jobs(world)
     taken = admission.sweep(catalog.deployed(), world, list(settings.input_buckets), bounds)
     for pipeline, objects in taken.items():
         measure(pipeline, ObjectsTaken=objects)
     admission.admit(catalog.deployed(), world, settings.max_running_jobs)
     forgotten = retention.forget_old_jobs(world, settings.retention_days)
-    return {"taken": taken, "forgotten": len(forgotten)}
+    return {"taken": taken, "forgotten": len(forgotten), "lost": lost_jobs}

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from rangemill import abandon, admission, aggregate, apply, fetch, finish, plan, retention
+from rangemill import abandon, admission, aggregate, apply, fetch, finish, lost, plan, retention
 from rangemill.errors import BadRequest, Superseded, Transient, UnknownJob
 from rangemill.messages import Context, MapInput, ObjectRef, StateMessage
 
@@ -227,16 +227,21 @@ def test_abandon_lets_an_execution_that_somebody_started_by_hand_rest(monkeypatc
 
 
 def test_schedules_admit_and_sweep(monkeypatch, world):
-    monkeypatch.setattr(admission, "admit", lambda *_: admission.Admitted(["a"], [], 2))
+    monkeypatch.setattr(admission, "admit", lambda *_: admission.Admitted(["a"], [], ["b"]))
     monkeypatch.setattr(admission, "sweep", lambda *_: {"access-logs": 3})
     admit = app("admit")
     monkeypatch.setattr(admit, "wired", lambda: (world, 10))
-    assert admit.handler(sample("admit/schedule"), LambdaContext()) == {"started": 1, "closed_batches": 0, "waiting": 2}
+    assert admit.handler(sample("admit/schedule"), LambdaContext()) == {
+        "started": 1,
+        "closed_batches": 0,
+        "failed": ["b"],
+    }
     sweep = app("sweep")
     settings = SimpleNamespace(
         sweep_lookback_seconds=1, sweep_max_starts=1, input_buckets=("b",), max_running_jobs=1, retention_days=1
     )
     monkeypatch.setattr(sweep, "wired", lambda: (world, settings))
     monkeypatch.setattr(retention, "forget_old_jobs", lambda *_: ["old"])
+    monkeypatch.setattr(lost, "mark_lost_jobs", lambda *_: ["gone"])
     answer = sweep.handler(sample("sweep/schedule"), LambdaContext())
-    assert answer == {"taken": {"access-logs": 3}, "forgotten": 1}
+    assert answer == {"taken": {"access-logs": 3}, "forgotten": 1, "lost": ["gone"]}

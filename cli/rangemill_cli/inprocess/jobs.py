@@ -63,7 +63,7 @@ class MemoryBatches:
         """Take a lock that expires; False while somebody else holds it."""
         with self._lock:
             held = self._locks.get(name)
-            if held is not None and held[1] >= now:
+            if held is not None and held[1] >= now and held[0] != owner:
                 return False
             self._locks[name] = (owner, now + timedelta(seconds=seconds))
             return True

@@ -82,6 +82,7 @@ class MemoryExecutions:
     """`gateways.Executions` in memory; whoever plays the machine says how many events each step was worth."""
 
     _events: dict[str, int] = field(default_factory=dict)
+    ended: dict[str, str] = field(default_factory=dict)
 
     def event_count(self, execution_arn: str) -> int:
         """The number of events said so far."""
@@ -92,6 +93,11 @@ class MemoryExecutions:
         execution_arn = f"in-process:execution:{job_id}-g{generation}"
         self._events.setdefault(execution_arn, 1)
         return execution_arn
+
+    def status(self, job_id: str, generation: int) -> str | None:
+        """`RUNNING` for all that were started, unless `ended` says otherwise."""
+        execution_arn = f"in-process:execution:{job_id}-g{generation}"
+        return self.ended.get(execution_arn, "RUNNING") if execution_arn in self._events else None
 
     def add_events(self, execution_arn: str, events: int) -> None:
         """Let the history grow."""

@@ -4,19 +4,20 @@ import base64
 import hashlib
 import secrets
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final, Literal
 
 from rangemill import keys, messages, pages
 from rangemill.catalog import Catalog, Entry
+from rangemill.errors import BadRequest
 from rangemill.gateways import Gateways, Head
 from rangemill.limits import JOB_TOKEN_CHARS
 from rangemill.messages import JobRequest, JobRow, Member, ObjectRef, now_text
 from rangemill.pipeline import Batch
 
-_LOCK_SECONDS: Final = 60
+_LOCK_SECONDS: Final = 120
 _LOCK_TRIES: Final = 8
 _LOCK_PAUSE_SECONDS: Final = 0.25
 _LATER_MEMBERS: Final = 1_000
@@ -95,7 +96,7 @@ class Admitted:
 
     started: list[str]
     closed_batches: list[str]
-    waiting: int
+    failed: list[str]
 
 
 def admit(catalog: Catalog, gateways: Gateways, max_running_jobs: int) -> Admitted:
@@ -105,23 +106,36 @@ def admit(catalog: Catalog, gateways: Gateways, max_running_jobs: int) -> Admitt
     """
     owner = secrets.token_hex(8)
     if not _lock(gateways, owner):
-        return Admitted([], [], 0)
+        return Admitted([], [], [])
     try:
-        closed = [job_id for entry in catalog.entries.values() for job_id in close_due_batches(entry, gateways)]
-        running = sum(1 for _ in gateways.jobs.by_status("RUNNING"))
+        closed: list[str] = []
+        for entry in catalog.entries.values():
+            closed += close_due_batches(entry, gateways)
+            gateways.jobs.lock("admit", owner, gateways.clock(), _LOCK_SECONDS)  # still here: not to be overtaken
+        room = max_running_jobs - sum(1 for _ in gateways.jobs.by_status("RUNNING"))
         started: list[str] = []
-        waiting = 0
+        failed: list[str] = []
         for row in gateways.jobs.by_status("WAITING"):
-            if running + len(started) >= max_running_jobs:
-                waiting += 1
+            if len(started) >= room:
+                break
+            try:
+                # The execution first: its Plan marks the row as well, so that dying in between loses nothing.
+                gateways.executions.start(row.job_id, row.generation)
+            except BadRequest as error:  # of this job alone: those behind it in the line go on
+                gateways.jobs.fail(row.job_id, row.generation, now_text(gateways.clock()), error.to_json())
+                failed.append(row.job_id)
                 continue
-            # The execution first: its Plan marks the row as well, so that dying in between loses nothing.
-            gateways.executions.start(row.job_id, row.generation)
             gateways.jobs.start(row.job_id, now_text(gateways.clock()))
             started.append(row.job_id)
-        return Admitted(started, closed, waiting)
+        return Admitted(started, closed, failed)
     finally:
         gateways.jobs.unlock("admit", owner)
+
+
+def note_active(catalog: Catalog, gateways: Gateways) -> None:
+    """Keep since when each pipeline is deployed: sweeps take up what was uploaded after that."""
+    for name in catalog.entries:
+        gateways.jobs.first_active(name, now_text(gateways.clock()))
 
 
 def _lock(gateways: Gateways, owner: str) -> bool:
@@ -219,11 +233,11 @@ def members_due(
 
 @dataclass(frozen=True, slots=True)
 class SweepBounds:
-    """How far back a sweep looks, and how much it starts and lists in one run."""
+    """How far back a sweep looks, how much it starts, and when it must leave the rest to the next run."""
 
     look_back_seconds: int
     max_starts: int
-    max_pages: int = 20
+    is_time_up: Callable[[], bool] = lambda: False
 
 
 def sweep(catalog: Catalog, gateways: Gateways, input_buckets: list[str], bounds: SweepBounds) -> dict[str, int]:
@@ -243,19 +257,21 @@ def sweep(catalog: Catalog, gateways: Gateways, input_buckets: list[str], bounds
         for bucket in input_buckets:
             if match.bucket in (None, bucket):
                 left = bounds.max_starts - sum(found.values())
-                taken = _sweep_bucket(entry, bucket, oldest, gateways, left, bounds.max_pages)
+                taken = _sweep_bucket(entry, bucket, oldest, gateways, left, bounds.is_time_up)
                 found[entry.pipeline.name] = found.get(entry.pipeline.name, 0) + taken
     return found
 
 
-def _sweep_bucket(entry: Entry, bucket: str, oldest: datetime, gateways: Gateways, most: int, max_pages: int) -> int:
+def _sweep_bucket(
+    entry: Entry, bucket: str, oldest: datetime, gateways: Gateways, most: int, is_time_up: Callable[[], bool]
+) -> int:
     match = entry.pipeline.match
     if match is None or most <= 0 or bucket == gateways.store.bucket:
         return 0
     name = f"sweep#{entry.pipeline.name}#{bucket}"
     after = gateways.jobs.bookmark(name)
     taken = 0
-    for _ in range(max_pages):
+    while not is_time_up():
         listing = gateways.objects.list_page(bucket, match.prefix, after)
         for ref, last_modified in listing.objects:
             if last_modified.astimezone(UTC) < oldest or not match.covers(bucket, ref.key):

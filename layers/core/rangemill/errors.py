@@ -5,6 +5,15 @@ The class name is the API: the state machine, the job row and `--json` show it a
 
 from typing import Any, ClassVar, Final
 
+# An exception of user code may quote a whole record. What is kept of it must fit rows (400 KB), notices (256 KB) and,
+# with the names around it, the kilobyte that passes between states; and records do not belong there.
+MESSAGE_MAX_CHARS: Final = 600
+
+
+def shortened(text: str, most: int = MESSAGE_MAX_CHARS) -> str:
+    """The text, cut where it is longer, saying by how much."""
+    return text if len(text) <= most else f"{text[:most]}… ({len(text) - most:,} more characters)"
+
 
 class RangemillError(Exception):
     """A failure with a name, a sentence, and where there is one the object and the logical offset."""
@@ -12,6 +21,7 @@ class RangemillError(Exception):
     retryable: ClassVar[bool] = False
 
     def __init__(self, message: str, *, object_uri: str | None = None, offset: int | None = None) -> None:
+        message = shortened(message)
         super().__init__(message)
         self.message = message
         self.object_uri = object_uri
@@ -83,6 +93,10 @@ class CodeChanged(BadRequest):
         self.running = running
 
 
+class JobIdTaken(BadRequest):
+    """A job of that id ran before: AWS keeps the names of executions for 90 days after their end."""
+
+
 class AccessRefused(BadRequest):
     """AWS refused a request for want of permission; the message names the action and the resource."""
 
@@ -144,6 +158,14 @@ class RecordTooLarge(IntegrityError):
 
 class BadRecord(IntegrityError):
     """A record that does not have its format or does not fit the settled schema."""
+
+
+class BadCompression(IntegrityError):
+    """Compressed data that is truncated, damaged, a decompression bomb, or not what the pipeline says it is."""
+
+
+class BadArchive(IntegrityError):
+    """An archive, or a file in one, that is broken, not to be trusted, or packed in a way that cannot be read."""
 
 
 # --- Transient: AWS's; retried with backoff --------------------------------------------------------------------------

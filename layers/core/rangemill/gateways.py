@@ -174,7 +174,13 @@ class Executions(Protocol):
         """The exact number of events in the execution's history."""
 
     def start(self, job_id: str, generation: int) -> str:
-        """Start (or find, started by an earlier try) the generation's execution; its ARN."""
+        """Start (or find, started by an earlier try) the generation's execution; its ARN.
+
+        Raises `JobIdTaken` when an execution of that name has ended.
+        """
+
+    def status(self, job_id: str, generation: int) -> str | None:
+        """`RUNNING`, or how the generation's execution ended; None when there is none."""
 
 
 class Notices(Protocol):

@@ -28,7 +28,7 @@ def proof(checkpoint: Checkpoint, plan: Plan) -> dict[str, Any]:
     names = checkpoint.crc_names
     return {
         "complete": True,
-        "level": plan.settled.level,
+        "level": plan.level or plan.settled.level,
         "checksum": "+".join(names) if names else "CRC64NVME",
         "matched": True if checkpoint.totals.unmatched_objects == 0 else None,
     }
@@ -54,6 +54,7 @@ def outline(row: JobRow, totals: Totals, ended: str | None) -> dict[str, Any]:
         "output": [],
         "report": None,
         "error": row.error,
+        **({"rest_reason": row.rest_reason} if row.rest_reason else {}),
     }
 
 

@@ -64,6 +64,7 @@ class SweepSettings(IngestSettings):
     sweep_lookback_seconds: int
     sweep_max_starts: int
     retention_days: int
+    topic_arn: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

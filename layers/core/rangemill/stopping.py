@@ -29,7 +29,7 @@ class StopSignal:
         self._jobs = jobs
         self._remaining_ms = remaining_ms
         self._seconds = seconds
-        self._next_look = seconds() + LOOK_EVERY_SECONDS
+        self._next_look = seconds()  # the first look is after the first block: a slot may be over in seconds
         self._stops = False
 
     def __call__(self) -> bool:

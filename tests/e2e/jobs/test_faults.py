@@ -4,6 +4,7 @@ import json
 import time
 import uuid
 
+from rangemill.limits import CONTEXT_MAX_BYTES
 from rangemill.messages import ObjectRef
 from rangemill_cli.local import sam
 
@@ -72,6 +73,19 @@ def test_a_user_function_that_raises_fails_the_job_with_object_and_offset(app):
     assert "this line is not to my taste" in row.error["message"]
     assert row.error["object"] == f"s3://{app.bucket}/raises/one.txt"
     assert row.error["offset"] == 10
+
+
+def test_an_exception_that_quotes_a_long_record_stays_named_and_the_payload_small(app):
+    app.upload("raises/long.txt", b"fine\n" + b"long " + b"\xc3\xa9" * 5_000_000 + b"\n")
+    row = app.wait(app.job_of("test-raises", "raises/long.txt"))
+    assert (row.status, row.error["type"], row.error["offset"]) == ("FAILED", "UserCodeError", 5)
+    assert "ValueError" in row.error["message"]
+    assert len(row.error["message"]) < 1000
+    for history in app.histories(row.job_id):
+        for event in history:
+            for details in ("stateEnteredEventDetails", "stateExitedEventDetails"):
+                text = event.get(details, {}).get("input") or event.get(details, {}).get("output") or ""
+                assert len(text.encode()) <= CONTEXT_MAX_BYTES, event
 
 
 def unversioned(app):

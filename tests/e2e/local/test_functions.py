@@ -98,7 +98,8 @@ def test_tmp_is_private_and_has_the_size_that_the_template_says(probe: Probe) ->
         seen = list(pool.map(lambda _: probe.invoke("ProbeFunction", "tmp").payload, range(2)))
     assert len(pids) == 2
     for document in seen:
-        assert all(name == f"mine-{document['pid']}" for name in document["found"])
+        # A checkout that itself lies under /tmp is seen there as well.
+        assert {name for name in document["found"] if name.startswith("mine-")} <= {f"mine-{document['pid']}"}
     if seen[0]["folder"] == "/tmp":  # namespaces are allowed here
         assert probe.invoke("ProbeFunction", "tmp", fill_mib=600).payload["errorType"] == "OSError"
         assert probe.invoke("ProbeFunction", "kill").error  # frees what was filled
@@ -113,7 +114,7 @@ def test_twenty_environments_work_at_once(probe: Probe) -> None:
 def test_reserved_concurrency_throttles(probe: Probe) -> None:
     def attempt(_: int) -> str:
         try:
-            return str(probe.invoke("SingleFunction", "sleep", seconds=2).error)
+            return str(probe.invoke("SingleFunction", "sleep", seconds=6).error)
         except ClientError as error:
             return str(error.response["Error"]["Code"])
 

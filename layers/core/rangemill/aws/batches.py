@@ -108,9 +108,9 @@ class DynamoBatches:
             "put_item",
             TableName=self._batch_table,
             Item={**_key(f"LOCK#{name}", "ITEM"), "owner": to_value(owner), "until": to_value(until)},
-            ConditionExpression="attribute_not_exists(pk) OR #until < :now",
-            ExpressionAttributeNames={"#until": "until"},
-            ExpressionAttributeValues={":now": to_value(now.timestamp())},
+            ConditionExpression="attribute_not_exists(pk) OR #until < :now OR #owner = :owner",
+            ExpressionAttributeNames={"#until": "until", "#owner": "owner"},
+            ExpressionAttributeValues={":now": to_value(now.timestamp()), ":owner": to_value(owner)},
         )
 
     def unlock(self, name: str, owner: str) -> None:

@@ -30,6 +30,8 @@ class Raises(Lines):
     def apply(self, partial, record):
         if record == b"boom":
             raise ValueError("this line is not to my taste")
+        if record.startswith(b"long"):
+            raise ValueError(record)
         return super().apply(partial, record)
 
 
