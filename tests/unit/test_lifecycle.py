@@ -1172,3 +1172,15 @@ def test_an_engine_that_takes_other_than_all_records_fails_the_slot(
     assert life.store.get(keys.outcome("lines-1", 1, item.slot)) is None
     with pytest.raises(CountMismatch, match="the engine took"):
         life.aggregate(context)
+
+
+def test_small_listed_objects_of_a_versioned_bucket_are_read_as_pinned(objects: MemoryObjects) -> None:
+    for number in range(4):
+        objects.put(BUCKET, f"p/{number}", b"as pinned %d\n" % number, versioned=True)
+    request = JobRequest("lines-1", "lines", PIPELINE, "l", "submit", prefixes=[Prefix(BUCKET, "p/")])
+    life = Life(objects, request)
+    context = life.plan()
+    for number in range(4):
+        objects.put(BUCKET, f"p/{number}", b"written later\n", versioned=True)
+    life.to_end(context)
+    assert_whole(life, *(b"as pinned %d\n" % number for number in range(4)))
