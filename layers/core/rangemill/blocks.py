@@ -11,18 +11,42 @@ type Place = int | tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
+class SparseFile:
+    """A file of which only some parts are here, each with its offset, in order and apart from each other.
+
+    `spans` are the bytes `[start, end)` that a reader may touch: what of them is not here reads as zeros.
+    """
+
+    size_bytes: int
+    parts: tuple[tuple[int, bytes], ...]
+    spans: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def held_bytes(self) -> int:
+        """How many bytes are here."""
+        return sum(len(content) for _, content in self.parts)
+
+
+@dataclass(frozen=True, slots=True)
 class Block:
     """Contiguous bytes of whole records.
 
     `data` ends with the last record's delimiter unless that record is the object's last one and has none.
     `offset` is the logical offset of `data[0]`; `records` is what the format counted, never what an engine did.
-    `places` are the logical offsets of the records, where `data` was transcoded and they do not follow from it.
+    `places` are the logical offsets of the records, where `data` was transcoded and they do not follow from it. `file`
+    is there instead of `data` where a format's records are no contiguous bytes; `offset` is the first one's place then.
     """
 
     data: bytes
     offset: int
     records: int
     places: Sequence[int] | None = None
+    file: SparseFile | None = None
+
+    @property
+    def held_bytes(self) -> int:
+        """How much memory it takes."""
+        return len(self.data) if self.file is None else self.file.held_bytes
 
 
 @dataclass(frozen=True, slots=True)

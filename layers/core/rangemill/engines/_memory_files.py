@@ -6,6 +6,8 @@ from typing import Any, Final
 
 from fsspec.spec import AbstractFileSystem
 
+from rangemill.blocks import SparseFile
+
 PROTOCOL: Final = "rangemill"
 
 
@@ -18,21 +20,26 @@ class MemoryFiles(AbstractFileSystem):  # type: ignore[misc] # fsspec has no typ
     def __init__(self) -> None:
         super().__init__()
         self.contents: dict[str, bytes] = {}
+        self.sparse: dict[str, SparseFile] = {}
 
-    def _open(self, path: str, mode: str = "rb", **_: Any) -> io.BytesIO:
+    def _open(self, path: str, mode: str = "rb", **_: Any) -> io.IOBase:
         name = self._strip_protocol(path)
         if mode == "rb":
-            return io.BytesIO(self._content(name))
+            sparse = self.sparse.get(name)
+            return io.BytesIO(self._content(name)) if sparse is None else _Sparse(sparse)
         return _Written(self.contents, name)
 
     def info(self, path: str, **_: Any) -> dict[str, Any]:
         """What fsspec wants to know of a file. Raises FileNotFoundError."""
         name = self._strip_protocol(path)
-        return {"name": name, "size": len(self._content(name)), "type": "file"}
+        sparse = self.sparse.get(name)
+        size = len(self._content(name)) if sparse is None else sparse.size_bytes
+        return {"name": name, "size": size, "type": "file"}
 
     def glob(self, path: str, **_: Any) -> list[str]:
         """The path itself: no name here is a pattern."""
-        return [path] if self._strip_protocol(path) in self.contents else []
+        name = self._strip_protocol(path)
+        return [path] if name in self.contents or name in self.sparse else []
 
     def modified(self, path: str) -> datetime:  # noqa: ARG002 - the interface
         """Always the same: a name is used for one content only."""
@@ -59,3 +66,57 @@ class _Written(io.BytesIO):
         if not self.closed:
             self._contents[self._name] = self.getvalue()
         super().close()
+
+
+class _Sparse(io.RawIOBase):
+    """A sparse file that is being read. Raises `OSError` for bytes that nobody fetched."""
+
+    def __init__(self, file: SparseFile) -> None:
+        super().__init__()
+        self._file = file
+        self._at = 0
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def seekable(self) -> bool:
+        """It is."""
+        return True
+
+    def tell(self) -> int:
+        """The position."""
+        return self._at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Move the position."""
+        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._file.size_bytes}[whence]
+        return self._at
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Bytes from the position on."""
+        start = self._at
+        end = self._file.size_bytes if size < 0 else min(start + size, self._file.size_bytes)
+        self._at = max(start, end)
+        for offset, content in self._file.parts:
+            if offset <= start and end <= offset + len(content):
+                return content[start - offset : end - offset]
+        return self._with_holes(start, end) if start < end else b""
+
+    def readinto(self, buffer: Any, /) -> int:
+        """The same into a buffer."""
+        content = self.read(len(buffer))
+        buffer[: len(content)] = content
+        return len(content)
+
+    def _with_holes(self, start: int, end: int) -> bytes:
+        """DuckDB may read over columns that it does not want, within what the format allows."""
+        parts = [(at, at + len(content)) for at, content in self._file.parts]
+        if not any(low <= start and end <= high for low, high in (*self._file.spans, *parts)):
+            raise OSError(f"bytes {start} to {end} were not fetched")
+        found = bytearray(end - start)
+        for offset, content in self._file.parts:
+            low, high = max(start, offset), min(end, offset + len(content))
+            if low < high:
+                found[low - start : high - start] = content[low - offset : high - offset]
+        return bytes(found)

@@ -17,6 +17,7 @@ from typing import Any, Final
 import duckdb
 
 from rangemill.engines import _bounds
+from rangemill.blocks import SparseFile
 from rangemill.engines._memory_files import PROTOCOL, MemoryFiles
 
 # What the plan of a statement must not lose before its columns are read from it.
@@ -52,13 +53,16 @@ class Session:
         """A type as DuckDB spells it. Raises `duckdb.Error` for what is none."""
         return str(self._connection.sqltype(written))
 
-    def put(self, name: str, content: bytes) -> str:
+    def put(self, name: str, content: bytes | SparseFile) -> str:
         """Make a memory file of this session; returns the path that DuckDB opens.
 
         No path is used twice, since DuckDB may remember what it read of one.
         """
         path = f"{self._folder}/{next(self._numbers)}-{name}"
-        self._files.contents[path] = content
+        if isinstance(content, SparseFile):
+            self._files.sparse[path] = content
+        else:
+            self._files.contents[path] = content
         return f"{PROTOCOL}://{path}"
 
     def copy(self, select: str, options: str) -> tuple[bytes, int]:
@@ -116,8 +120,9 @@ def _release(connection: duckdb.DuckDBPyConnection, files: MemoryFiles, folder: 
 
 
 def _drop_files(files: MemoryFiles, folder: str) -> None:
-    for name in [name for name in files.contents if name.startswith(f"{folder}/")]:
-        del files.contents[name]
+    for kept in (files.contents, files.sparse):
+        for name in [name for name in kept if name.startswith(f"{folder}/")]:
+            kept.pop(name, None)
 
 
 def close_all() -> None:

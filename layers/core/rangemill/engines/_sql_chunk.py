@@ -3,16 +3,17 @@
 # ruff: noqa: S608 - statements are made of quoted names and literals; the user's own runs in the sandbox
 
 from bisect import bisect_right
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import duckdb
 
-from rangemill.blocks import Block
-from rangemill.engines import _sql_find
+from rangemill.blocks import Block, SparseFile
+from rangemill.engines import _sql_bind, _sql_find
 from rangemill.engines._sandbox import Session
 from rangemill.engines._sql_bind import Bound
 from rangemill.engines._sql_names import LOADED, PLACES, Columns, literal, quote
-from rangemill.engines._sql_readers import LEFT_OUT, READERS
+from rangemill.engines._sql_readers import LEFT_OUT, READERS, shape_of
 from rangemill.engines.base import ObjectContext
 from rangemill.errors import BadRecord, CountMismatch
 from rangemill.formats import _lines
@@ -27,12 +28,12 @@ class Chunk:
     bytes: int = 0
     records: int = 0
 
-    def add(self, of: ObjectContext, block: Block) -> None:
-        """One more block. Raises `BadRecord` for bytes that are not UTF-8."""
-        if not block.data.isascii():
+    def add(self, of: ObjectContext, block: Block, *, is_binary: bool = False) -> None:
+        """One more block. Raises `BadRecord` for text that is not UTF-8."""
+        if not block.data.isascii() and not is_binary:
             _require_utf8(of, block)
         self.blocks.append((of, block))
-        self.bytes += len(block.data)
+        self.bytes += block.held_bytes
         self.records += block.records
 
     def place(self) -> str:
@@ -50,20 +51,20 @@ def load(session: Session, chunk: Chunk, bound: Bound, settled: Settled) -> None
     The other columns are there as NULL, so that names bind; nothing reads them. Raises `BadRecord` for a record that
     does not have its format or does not fit its column, `CountMismatch` when DuckDB took another number of records.
     """
-    blocks = [block.data for _, block in chunk.blocks]
+    blocks = [block.data if block.file is None else block.file for _, block in chunk.blocks]
     columns = [(name, of) for name, of in bound.records if name in bound.needed and _is_data(name, settled)]
     try:
         taken = load_rows(session, blocks, columns, settled)
-    except duckdb.Error as error:
+    except (duckdb.Error, BadRecord) as error:
         raise _bad_record(session, chunk, columns, settled, error) from error
     if taken != chunk.records:
         raise _count_mismatch(session, chunk, columns, settled, taken)
     _make_records(session, chunk, bound, settled, {name for name, _ in columns})
 
 
-def load_rows(session: Session, blocks: list[bytes], columns: Columns, settled: Settled) -> int:
+def load_rows(session: Session, blocks: Sequence[bytes | SparseFile], columns: Columns, settled: Settled) -> int:
     """The rows of these blocks as a table; returns how many DuckDB took. Raises `duckdb.Error`."""
-    files, select = READERS[settled.format](blocks, columns, settled)
+    files, select = READERS[shape_of(settled)](list(blocks), columns, settled)
     paths = [session.put(str(index), content) for index, content in enumerate(files)]
     try:
         ((taken,),) = session.run(f"CREATE OR REPLACE TEMP TABLE {LOADED} AS {select(paths)}")
@@ -94,12 +95,7 @@ def _make_records(session: Session, chunk: Chunk, bound: Bound, settled: Settled
 
 
 def _load_places(session: Session, chunk: Chunk, settled: Settled) -> None:
-    places = [
-        block.offset + start
-        for _, block in chunk.blocks
-        for line, start in _lines.with_starts(block.data)
-        if not LEFT_OUT[settled.format](line)
-    ]
+    places = [place for _, block in chunk.blocks for place in _places(block, settled)]
     path = session.put("places", "\n".join(map(str, places)).encode())
     session.run(
         f"CREATE OR REPLACE TEMP TABLE {PLACES} AS SELECT CAST(place AS BIGINT) AS _offset "
@@ -108,11 +104,20 @@ def _load_places(session: Session, chunk: Chunk, settled: Settled) -> None:
     session.drop_files()
 
 
+def _places(block: Block, settled: Settled) -> Iterable[int]:
+    """The logical offsets of the block's records."""
+    if block.places is not None:
+        return block.places
+    left_out = LEFT_OUT[shape_of(settled)]
+    return (block.offset + start for line, start in _lines.with_starts(block.data) if not left_out(line))
+
+
 def _require_utf8(of: ObjectContext, block: Block) -> None:
     try:
         block.data.decode()
     except UnicodeDecodeError as error:
-        offset = block.offset + block.data.rfind(b"\n", 0, error.start) + 1
+        start = block.data.rfind(b"\n", 0, error.start) + 1
+        offset = block.offset + start if block.places is None else block.places[block.data.count(b"\n", 0, start)]
         raise BadRecord(
             f"{of.uri}: the record at byte {offset} is not UTF-8, which SQL text must be",
             object_uri=of.uri,
@@ -121,8 +126,10 @@ def _require_utf8(of: ObjectContext, block: Block) -> None:
 
 
 def _bad_record(
-    session: Session, chunk: Chunk, columns: Columns, settled: Settled, error: duckdb.Error
+    session: Session, chunk: Chunk, columns: Columns, settled: Settled, error: Exception
 ) -> BadRecord | CountMismatch:
+    if shape_of(settled) not in LEFT_OUT:
+        return _bad_unit(session, chunk, columns, settled, error)
     lines = _Lines(chunk, settled)
     index = _sql_find.first_failing(lambda part: load_rows(session, part, columns, settled), lines.lines)
     if index is None:
@@ -136,7 +143,34 @@ def _bad_record(
     return BadRecord(f"{of.uri}: the record at byte {offset}: {problem}", object_uri=of.uri, offset=offset)
 
 
-def _count_mismatch(session: Session, chunk: Chunk, columns: Columns, settled: Settled, taken: int) -> CountMismatch:
+def _bad_unit(
+    session: Session, chunk: Chunk, columns: Columns, settled: Settled, error: Exception
+) -> BadRecord | CountMismatch:
+    """The same for records that are no lines: the first block that DuckDB does not take by itself."""
+    for of, block in chunk.blocks:
+        try:
+            taken = load_rows(session, [block.data if block.file is None else block.file], columns, settled)
+        except (duckdb.Error, BadRecord) as found:
+            problem = found.message if isinstance(found, BadRecord) else _sql_bind.message_without_values(found)
+            return BadRecord(
+                f"{of.uri}: the records from {block.offset} on cannot be read: {problem}",
+                object_uri=of.uri,
+                offset=block.offset,
+            )
+        if taken != block.records:
+            return CountMismatch(
+                f"{of.uri}: the format found {block.records} records from {block.offset} on, DuckDB took {taken}",
+                object_uri=of.uri,
+                offset=block.offset,
+            )
+    return BadRecord(f"{chunk.place()}: DuckDB cannot read these records: {error}", object_uri=chunk.blocks[0][0].uri)
+
+
+def _count_mismatch(
+    session: Session, chunk: Chunk, columns: Columns, settled: Settled, taken: int
+) -> BadRecord | CountMismatch:
+    if shape_of(settled) not in LEFT_OUT:
+        return _bad_unit(session, chunk, columns, settled, RuntimeError(f"it took {taken} of {chunk.records}"))
     lines = _Lines(chunk, settled)
     index = _sql_find.first_failing(lambda part: load_rows(session, part, columns, settled), lines.lines)
     where, of, offset = "", chunk.blocks[0][0], None
@@ -154,17 +188,15 @@ class _Lines:
     """The chunk's records one by one, with where each is from; made only to find a bad one."""
 
     def __init__(self, chunk: Chunk, settled: Settled) -> None:
-        left_out = LEFT_OUT[settled.format]
+        left_out = LEFT_OUT[shape_of(settled)]
         self._blocks = chunk.blocks
         self._firsts: list[int] = []
         self._starts: list[int] = []
         self.lines: list[bytes] = []
         for _, block in chunk.blocks:
             self._firsts.append(len(self.lines))
-            for line, start in _lines.with_starts(block.data):
-                if not left_out(line):
-                    self.lines.append(line)
-                    self._starts.append(block.offset + start)
+            self.lines.extend(line for line, _ in _lines.with_starts(block.data) if not left_out(line))
+            self._starts.extend(_places(block, settled))
 
     def place(self, index: int) -> tuple[ObjectContext, int]:
         """Object and offset of the record of that index."""

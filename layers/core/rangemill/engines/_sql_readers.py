@@ -6,9 +6,10 @@ choke on (mixed line ends) is put right here. The count of rows is compared with
 
 # ruff: noqa: S608 - statements are made of quoted names and literals; the user's own runs in the sandbox
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import Final, Protocol
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Final, Protocol
 
+from rangemill.blocks import SparseFile
 from rangemill.engines._exact_casts import exact_cast
 from rangemill.engines._sql_names import Columns, literal, quote
 from rangemill.formats import _lines
@@ -24,8 +25,8 @@ class Reader(Protocol):
     """A format's way into DuckDB."""
 
     def __call__(
-        self, blocks: list[bytes], columns: Columns, settled: Settled
-    ) -> tuple[list[bytes], Callable[[list[str]], str]]:
+        self, blocks: list[Any], columns: Columns, settled: Settled
+    ) -> tuple[Sequence[bytes | SparseFile], Callable[[list[str]], str]]:
         """The contents of the files to make, and the SELECT of those columns, given the files' paths."""
 
 
@@ -137,8 +138,14 @@ def _list(texts: list[str]) -> str:
 
 
 READERS: Final[dict[str, Reader]] = {"text": text, "csv": csv, "jsonl": jsonl}
+# Of the shapes that are lines of text: which lines are no records.
 LEFT_OUT: Final[dict[str, Callable[[bytes], bool]]] = {
     "text": lambda _: False,
     "csv": _lines.is_empty,
     "jsonl": _lines.is_blank,
 }
+
+
+def shape_of(settled: Settled) -> str:
+    """How the format's blocks are read: as themselves, or as what they were transcoded to."""
+    return settled.shape or settled.format

@@ -68,9 +68,9 @@ class PythonEngine:
             for taken, record in enumerate(records, 1):  # noqa: B007 - counted here because this is what was taken
                 partial = apply(partial, record)
         except BadRecord as error:
-            raise self._bad_record(error, block) from error
+            raise self._bad_record(error, block, taken) from error
         except (Exception, SystemExit) as error:
-            offset = block.offset + self._format.locate(block.data, taken - 1)
+            offset = self._place(block, taken - 1)
             raise _user_error(error, f"at the record at byte {offset}", self._uri, offset) from error
         self._require_all(taken, block)
         self._partial = partial
@@ -94,10 +94,11 @@ class PythonEngine:
         self._taken += 1
 
     def _take_batch(self, block: Block) -> None:
+        records: list[Any] = []
         try:
-            records = list(self._records(block))
+            records.extend(self._records(block))
         except BadRecord as error:
-            raise self._bad_record(error, block) from error
+            raise self._bad_record(error, block, len(records)) from error
         self._require_all(len(records), block)
         try:
             self._partial = self._user.instance.apply_batch(self._partial, records)
@@ -106,7 +107,8 @@ class PythonEngine:
             raise _user_error(error, where, self._uri, block.offset) from error
 
     def _records(self, block: Block) -> Iterator[Any]:
-        return self._format.records(block.data, self._settled, self._user.record_type)
+        data: Any = block.data if block.file is None else block.file
+        return self._format.records(data, self._settled, self._user.record_type)
 
     def _require_all(self, taken: int, block: Block) -> None:
         if taken != block.records:
@@ -117,8 +119,14 @@ class PythonEngine:
                 offset=block.offset,
             )
 
-    def _bad_record(self, error: BadRecord, block: Block) -> BadRecord:
-        offset = block.offset + (error.offset or 0)
+    def _place(self, block: Block, index: int) -> int:
+        """The logical offset of the record of that index."""
+        if block.places is not None:
+            return block.places[index]
+        return block.offset + self._format.locate(block.data, index)
+
+    def _bad_record(self, error: BadRecord, block: Block, index: int) -> BadRecord:
+        offset = block.places[index] if block.places is not None else block.offset + (error.offset or 0)
         return BadRecord(
             f"{self._uri}: the record at byte {offset}: {error.message}", object_uri=self._uri, offset=offset
         )

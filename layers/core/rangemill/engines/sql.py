@@ -15,6 +15,7 @@ from rangemill.engines._sandbox import Session
 from rangemill.engines._sql_bind import Bound
 from rangemill.engines._sql_chunk import Chunk, load
 from rangemill.engines._sql_names import PARTIAL, Columns, casts, definitions, quote
+from rangemill.engines._sql_readers import LEFT_OUT, shape_of
 from rangemill.engines.base import FinishedRows, ObjectContext
 from rangemill.errors import AggregateTooLarge, BadStatement, IntegrityError, RangemillError
 from rangemill.formats.base import Settled
@@ -53,6 +54,7 @@ class SqlEngine:
         self._session = Session()
         self._session.run(f"CREATE TEMP TABLE {PARTIAL} ({definitions(self._bound.partial)})")
         self._one_object = bool(self._bound.needed & {"_object", "_bucket"})
+        self._is_binary = shape_of(settled) not in LEFT_OUT
         self._object = ObjectContext("", "", None)
         self._chunk = Chunk()
         self._taken = 0
@@ -69,7 +71,7 @@ class SqlEngine:
         """See `Engine`. Raises `BadStatement` for a whole object."""
         if isinstance(block, Whole):
             raise BadStatement(f"{self._object.uri}: a whole object has no columns that SQL could read")
-        self._chunk.add(self._object, block)
+        self._chunk.add(self._object, block, is_binary=self._is_binary)
         if self._chunk.bytes >= CHUNK_BYTES:
             self._apply()
 

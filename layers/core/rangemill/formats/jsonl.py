@@ -4,7 +4,7 @@ A line of nothing but spaces, tabs and a return is no record: it is neither coun
 byte order mark at the object's start is not part of the first record.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal
 
 import msgspec
@@ -37,13 +37,17 @@ def settle(samples: list[Sample], options: dict[str, Any], for_sql: bool) -> Set
     """See `FormatModule`: for SQL the names seen in the samples with their widest types, declared ones as declared."""
     if not for_sql:
         return Settled("jsonl", options)
-    declared = msgspec.convert(options, Options).columns
+    lines = ((line, sample, at) for sample in samples for line, at in _infer.whole_lines(sample))
+    objects = (object_of(line, sample.object_uri, at) for line, sample, at in lines if not _lines.is_blank(line))
+    return Settled("jsonl", options, columns=columns_of(objects, msgspec.convert(options, Options).columns))
+
+
+def columns_of(objects: Iterable[dict[str, Any]], declared: dict[str, str]) -> list[tuple[str, str]] | None:
+    """The declared columns, then the names seen in these objects with their widest types."""
     seen: dict[str, list[Any]] = {}
-    for sample in samples:
-        for line, offset in _infer.whole_lines(sample):
-            if not _lines.is_blank(line):
-                for name, value in _object(line, sample, offset).items():
-                    seen.setdefault(name, []).append(value)
+    for members in objects:
+        for name, value in members.items():
+            seen.setdefault(name, []).append(value)
     by_lower = {name.lower(): name for name in declared}
     columns = list(declared.items())
     for name, values in seen.items():
@@ -51,22 +55,21 @@ def settle(samples: list[Sample], options: dict[str, Any], for_sql: bool) -> Set
             continue
         by_lower[name.lower()] = name
         columns.append((name, _infer.json_type(values)))
-    return Settled("jsonl", options, columns=columns or None)
+    return columns or None
 
 
-def _object(line: bytes, sample: Sample, offset: int) -> dict[str, Any]:
+def object_of(line: bytes, object_uri: str, offset: int) -> dict[str, Any]:
+    """A sampled record, which must be a JSON object. Raises `BadRecord`."""
     try:
         value = msgspec.json.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadRecord(
-            f"{sample.object_uri}: the record at byte {offset} is not JSON: {error}",
-            object_uri=sample.object_uri,
-            offset=offset,
+            f"{object_uri}: the record at byte {offset} is not JSON: {error}", object_uri=object_uri, offset=offset
         ) from None
     if not isinstance(value, dict):
         raise BadRecord(
-            f"{sample.object_uri}: the record at byte {offset} is no JSON object, which SQL needs for its columns",
-            object_uri=sample.object_uri,
+            f"{object_uri}: the record at byte {offset} is no JSON object, which SQL needs for its columns",
+            object_uri=object_uri,
             offset=offset,
         )
     return value

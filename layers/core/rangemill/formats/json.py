@@ -1,0 +1,134 @@
+"""JSON: one array of elements, an array that is a member of an object (`path`), or values one after the other.
+
+Every element is handed on as one line, so that engines read it as JSON Lines; where it lies in the object is kept. The
+layout is settled once: by `path`, by `layout`, or by what the first object begins with.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any, Literal
+
+import msgspec
+
+from rangemill.blocks import Block
+from rangemill.errors import BadRecord, IncompleteProof, RecordTooLarge
+from rangemill.formats import _delimited, _json_guess, _json_split, _lines, jsonl
+from rangemill.formats._json_structure import Path
+from rangemill.formats.base import Crc, Event, Sample, Settled
+from rangemill.ranges import ByteRange
+from rangemill.units import parse_bytes
+
+_SPACE = b" \t\r\n"
+
+
+class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What may stand under `format:` beside `type: json`.
+
+    `path`: the names, joined by dots, of the members that lead to the array; `layout`: `array`, or `values` for one
+    value after the other; `columns`: name → SQL type, for SQL pipelines.
+    """
+
+    path: str = ""
+    layout: Literal["auto", "array", "values"] = "auto"
+    columns: dict[str, str] = {}
+    max_record_bytes: int | str = _delimited.DEFAULT_MAX_RECORD_BYTES
+    encoding: Literal["utf-8"] = "utf-8"
+
+    def __post_init__(self) -> None:
+        parse_bytes(self.max_record_bytes)
+        if self.path and self.layout == "values":
+            raise ValueError("`path` leads to an array; leave `layout: values` out")
+        if self.path and not all(self.path.split(".")):
+            raise ValueError(f"expected `path` to be names joined by dots, not {self.path!r}")
+
+
+def look_behind(settled: Settled) -> int:  # noqa: ARG001 - the interface
+    """See `FormatModule`."""
+    return _json_guess.LOOK_BEHIND_BYTES
+
+
+def settle(samples: list[Sample], options: dict[str, Any], for_sql: bool) -> Settled:
+    """See `FormatModule`: what the first object begins with (`header`), and for SQL the columns of the elements."""
+    parsed = msgspec.convert(options, Options)
+    heads = [sample for sample in samples if sample.offset == 0]
+    begins = [_lines.without_bom(sample.data, 0)[0].lstrip(_SPACE)[:1] for sample in heads]
+    settled = Settled("json", options, header="[" if begins[:1] == [b"["] else "", shape="jsonl")
+    if not for_sql:
+        return settled
+    objects: list[dict[str, Any]] = []
+    for sample in sorted(samples, key=lambda sample: sample.offset > 0):
+        objects += _objects(sample, settled, objects)
+    return msgspec.structs.replace(settled, columns=jsonl.columns_of(objects, parsed.columns))
+
+
+def _objects(sample: Sample, settled: Settled, known: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The elements that the sample holds whole; of the middle of an object only such as look like the known ones."""
+    begins = min(sample.offset, _json_guess.LOOK_BEHIND_BYTES)
+    run = ByteRange(sample.offset + begins, sample.offset + len(sample.data))
+    events = align(
+        run,
+        run.end_exclusive,
+        sample.object_bytes,
+        iter([sample.data]),
+        settled,
+        lambda _, crc: crc,
+        lambda: False,
+        blocks=1,
+    )
+    objects: list[dict[str, Any]] = []
+    names = {name for one in known for name in one}
+    try:
+        for event in events:
+            if isinstance(event, Block):
+                found = jsonl.object_of(event.data, sample.object_uri, event.offset)
+                if sample.offset and 2 * len(names & found.keys()) < len(found):
+                    return []  # guessed wrong: these are parts of elements
+                objects.append(found)
+    except IncompleteProof:  # the sample ends
+        return objects
+    except (BadRecord, RecordTooLarge) as error:
+        error.object_uri = sample.object_uri
+        if sample.offset == 0:
+            raise
+        return []
+    return objects
+
+
+def _path(settled: Settled, options: Options) -> Path:
+    if options.path:
+        return tuple(options.path.split("."))
+    is_array = options.layout == "array" or (options.layout == "auto" and settled.header == "[")
+    return () if is_array else None
+
+
+def align(
+    run: ByteRange,
+    range_bytes: int,
+    object_bytes: int,
+    pieces: Iterator[bytes],
+    settled: Settled,
+    crc: Crc,
+    should_stop: Callable[[], bool],
+    state: str | None = None,
+    blocks: int = _json_split.BLOCK_BYTES,
+) -> Iterator[Event]:
+    """See `FormatModule`."""
+    options = msgspec.convert(settled.options, Options)
+    limit = parse_bytes(options.max_record_bytes)
+    path = _path(settled, options)
+    return _json_split.split(
+        run,
+        range_bytes,
+        object_bytes,
+        pieces,
+        crc,
+        should_stop,
+        path,
+        state,
+        limit,
+        blocks,
+        is_sure=path is not None or options.layout == "values",
+    )
+
+
+records = jsonl.records
+locate = jsonl.locate
