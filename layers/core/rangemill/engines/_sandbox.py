@@ -18,6 +18,7 @@ import duckdb
 
 from rangemill.engines import _bounds
 from rangemill.blocks import SparseFile
+from rangemill.engines import _bounds
 from rangemill.engines._memory_files import PROTOCOL, MemoryFiles
 
 # What the plan of a statement must not lose before its columns are read from it.
