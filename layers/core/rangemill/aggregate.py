@@ -13,7 +13,7 @@ from rangemill.engines import make_folder
 from rangemill.engines.base import Folder
 from rangemill.errors import CountMismatch, IncompleteProof, Superseded, is_died
 from rangemill.gateways import Gateways, Store
-from rangemill.ledger import Segment, merge, prove
+from rangemill.ledger import THROUGH, Segment, merge, prove
 from rangemill.limits import FOLD_BATCH_BYTES, FOLD_BATCH_PARTIALS, FOLD_FAN_IN, OUTCOME_THREADS, PLAN_STEP_PAGES
 from rangemill.messages import (
     Checkpoint,
@@ -197,6 +197,9 @@ class Wave:
         while progress and waiting:
             self.pending, progress = [], False
             for entry in waiting:
+                if not entry.key:
+                    progress = self._tell_failed(entry) or progress
+                    continue
                 body = read(entry.key)
                 if body is None:  # expired while the job rested: its slot is worked on again
                     self.returned.append(RetrySlot(entry.slot.objects, entry.slot.runs))
@@ -238,9 +241,23 @@ class Wave:
             before = {s.end: s.left for s in (*(known.segments if known else ()), *segments)}
             for segment in segments:
                 left = before.get(segment.start)
-                if segment.start > 0 and segment.assumed and left != segment.assumed:
-                    told[index, segment.start] = left
+                if segment.start > 0 and segment.assumed not in ("", THROUGH) and left != segment.assumed:
+                    told[index, segment.start] = None if left == THROUGH else left
         return told
+
+    def _tell_failed(self, entry: PendingOutcome) -> bool:
+        """Hand a slot that failed while it assumed out again, if the states that it needs are known now."""
+        told = {place: self._left_before(*place) for place in retries.assuming(entry.slot.runs)}
+        if any(state is None for state in told.values()):
+            self.pending.append(entry)
+            return False
+        self.returned.append(retries.with_states(entry.slot, told))
+        return True
+
+    def _left_before(self, index: int, start: int) -> str | None:
+        known = self._objects.get(index)
+        left = next((s.left for s in known.segments if s.end == start), None) if known is not None else None
+        return None if left == THROUGH else left
 
     def _accept(self, slot: Slot, header: OutcomeHeader, encoded: bytes) -> None:
         self._rows(slot, header)
@@ -270,6 +287,9 @@ class Wave:
             )
 
     def _missing(self, slot: Slot, verdict: Verdict | None) -> None:
+        if verdict is not None and verdict.guessed:
+            self.pending.append(PendingOutcome("", self.handout.wave, slot))
+            return
         retried = self.handout.retried
         known = retried[slot.slot] if slot.slot < len(retried) else None
         self.returned.extend(retries.judge(slot, known, verdict))
@@ -372,6 +392,8 @@ def _closed(entry: OpenObject, level: str) -> ClosedObject:
     pin, segment = entry.pin, entry.segments[0]
     expected = pin.crc if level != "units" else None  # of units not every byte is read
     matched = prove(entry.segments, pin.size_bytes, pin.size_bytes, pin.crc_name, expected, pin.uri)
+    if pin.logical_crc is not None:  # of what it unpacks to: held against the archive's by the worker that unpacked it
+        matched = True
     return ClosedObject(
         pin.index,
         pin.uri,

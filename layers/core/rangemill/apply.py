@@ -4,17 +4,27 @@ import secrets
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any, Final
 
 import msgspec
 
-from rangemill import code, formats, keys, messages, outcomes, pages
+from rangemill import code, formats, keys, messages, outcomes, pages, retries
 from rangemill.blocks import Block, RangeDone, Remaining, Whole
 from rangemill.engines import make_engine
 from rangemill.engines.base import Engine, ObjectContext
-from rangemill.errors import CountMismatch, RangemillError
+from rangemill.errors import (
+    AggregateTooLarge,
+    BadStatement,
+    CountMismatch,
+    IntegrityError,
+    RangemillError,
+    UnsupportedPartial,
+    UserCodeError,
+)
 from rangemill.formats.base import Event, FormatModule
 from rangemill.gateways import Gateways, Objects
 from rangemill.ledger import CRC_FUNCTIONS, Segment, merge, segment_of
+from rangemill.limits import SAMPLE_BYTES
 from rangemill.messages import (
     ApplyMessage,
     CodeIdentity,
@@ -30,6 +40,7 @@ from rangemill.pipeline import Pipeline
 from rangemill.ranges import ByteRange
 
 ShouldStop = Callable[[], bool]
+_OF_RECORDS: Final = (IntegrityError, UserCodeError, UnsupportedPartial, AggregateTooLarge, BadStatement)
 
 
 def run(
@@ -40,6 +51,8 @@ def run(
     Never raises a `RangemillError`: it is the verdict, which Aggregate judges.
     """
     store, item = gateways.store, message.item
+    plan: Plan | None = None
+    slot: Slot | None = None
     outcome_key = keys.outcome(message.job_id, message.wave, item.slot)
     try:
         plan = pages.plan(store, message.job_id)
@@ -47,10 +60,19 @@ def run(
         slot = messages.decode(pages.required(store, item.slots_key, (item.start, item.end)), Slot, item.slots_key)
         header, partial = process(message, slot, plan, gateways, should_stop)
     except RangemillError as error:
-        store.put(item.verdict_key, messages.encode(Verdict(error={**error.to_json(), "retryable": error.retryable})))
+        guessed = _guessed(error, slot, plan)
+        verdict = Verdict(error={**error.to_json(), "retryable": error.retryable}, guessed=guessed)
+        store.put(item.verdict_key, messages.encode(verdict))
         return None
     published = store.put_once(outcome_key, outcomes.encode(header, partial))
     return header if published else None
+
+
+def _guessed(error: RangemillError, slot: Slot | None, plan: Plan | None) -> list[tuple[int, int]]:
+    """The runs whose assumed states may be why it was raised: under a wrong one records are not what they are."""
+    if slot is None or plan is None or not isinstance(error, _OF_RECORDS):
+        return []
+    return retries.assuming(slot.runs) if formats.align_takes(plan.settled.format, "state") else []
 
 
 def process(
@@ -135,12 +157,8 @@ class _Work:
         engine = self._begin(pin)
         pin, pieces = self._pieces(pin, run, module)
         segments: list[Segment] = []
-        tile = ByteRange(run.start, run.end)
-        crc = CRC_FUNCTIONS[pin.crc_name][0]
         try:
-            for event in module.align(
-                tile, run.range_bytes, pin.size_bytes, pieces, self.plan.settled, crc, self.should_stop
-            ):
+            for event in self._events(pin, run, module, pieces):
                 match event:
                     case Block() | Whole():
                         engine.take(event)
@@ -148,7 +166,13 @@ class _Work:
                         segments.append(segment_of(event))
                     case Remaining():
                         self.remaining.append(
-                            Run(run.object_index, event.tile.start, event.tile.end_exclusive, run.range_bytes)
+                            Run(
+                                run.object_index,
+                                event.tile.start,
+                                event.tile.end_exclusive,
+                                run.range_bytes,
+                                event.state,
+                            )
                         )
                         self.stopped = True
         except RangemillError as error:
@@ -159,6 +183,16 @@ class _Work:
             if close is not None:
                 close()
         self.rows.append((pin.index, merge(segments, pin.crc_name, pin.uri)))
+
+    def _events(self, pin: PinnedObject, run: Run, module: FormatModule, pieces: Iterator[bytes]) -> Iterator[Event]:
+        settled, crc = self.plan.settled, CRC_FUNCTIONS[pin.crc_name][0]
+        tile = ByteRange(run.start, run.end)
+        more: dict[str, Any] = {}
+        if formats.align_takes(settled.format, "state"):
+            more["state"] = run.state
+        if formats.align_takes(settled.format, "head") and self.plan.objects > 1:
+            more["head"] = lambda: self.reader.read(pin, 0, min(SAMPLE_BYTES, pin.size_bytes))
+        return module.align(tile, run.range_bytes, pin.size_bytes, pieces, settled, crc, self.should_stop, **more)
 
     def _nothing(self, pin: PinnedObject, module: FormatModule) -> None:
         """An object without bytes: one row with nothing in it, so that the ledger closes it."""

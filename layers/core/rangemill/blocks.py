@@ -85,6 +85,10 @@ class RangeDone:
 
 @dataclass(frozen=True, slots=True)
 class Remaining:
-    """The stored bytes of a run that were not worked on, because the worker had to stop at a record boundary."""
+    """The stored bytes of a run that were not worked on, because the worker had to stop at a record boundary.
+
+    `state` is what a format with a state is in at its start; None where it cannot tell.
+    """
 
     tile: ByteRange
+    state: str | None = None

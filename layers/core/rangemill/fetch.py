@@ -6,9 +6,10 @@ from typing import Final
 
 import msgspec
 
-from rangemill import decide, keys, messages, pages
+from rangemill import decide, keys, messages, pages, retries
 from rangemill.errors import IncompleteProof, Superseded
 from rangemill.gateways import Gateways
+from rangemill.ledger import THROUGH
 from rangemill.limits import (
     HISTORY_BUDGET_EVENTS,
     SLOT_FIRST_BYTES_PER_SECOND,
@@ -142,7 +143,20 @@ def plan_wave(checkpoint: Checkpoint, plan: Plan, plan_pages: Pages) -> tuple[li
             runs_left -= len(slot.runs)
             slots.append(slot)
     handout = Handout(checkpoint.wave + 1, len(slots), walk.cursor, checkpoint.retry[len(retried) :], retried)
+    told = _states_told(checkpoint)
+    if told:
+        slots = [Slot(slot.slot, slot.objects, retries.told_runs(slot.runs, told)) for slot in slots]
     return slots, handout
+
+
+def _states_told(checkpoint: Checkpoint) -> dict[tuple[int, int], str | None]:
+    """(object, offset) -> the state there, as what is proved before it left it: nobody needs to assume it."""
+    return {
+        (entry.pin.index, segment.end): segment.left
+        for entry in checkpoint.open_objects
+        for segment in entry.segments
+        if segment.left not in ("", THROUGH)
+    }
 
 
 class _Walk:

@@ -20,6 +20,9 @@ CRC_FUNCTIONS: Final[dict[str, tuple[Callable[[bytes, int], int], Callable[[int,
     "CRC64NVME": (checksums.crc64nvme, checksums.combine_crc64nvme),
 }
 DEFAULT_CRC: Final = "CRC64NVME"  # what S3 itself computes when the uploader names none
+# The state of a tile whose bytes no format has seen (no unit of compressed data begins in it): whatever it is before
+# it, it is after it.
+THROUGH: Final = "-"
 
 
 class Segment(msgspec.Struct, frozen=True, array_like=True):
@@ -64,7 +67,7 @@ def join(left: Segment, right: Segment, crc_name: str, object_uri: str) -> Segme
     Raises `BrokenChain` when the left one's last record does not end where the right one's first begins, or when the
     right one assumed another state than the left one left.
     """
-    if left.left != right.assumed:
+    if left.left != right.assumed and THROUGH not in (left.left, right.assumed):
         raise BrokenChain(
             f"{object_uri}: byte {right.start} was read in state {right.assumed!r}, but the bytes before it leave "
             f"{left.left!r}",
@@ -86,8 +89,8 @@ def join(left: Segment, right: Segment, crc_name: str, object_uri: str) -> Segme
         right.last_end if right.last_end is not None else left.last_end,
         left.records + right.records,
         left.ranges + right.ranges,
-        left.assumed,
-        right.left,
+        left.assumed if left.assumed != THROUGH else right.assumed,
+        right.left if right.left != THROUGH else left.left,
         right.total if right.total is not None else left.total,
     )
 

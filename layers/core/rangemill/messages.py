@@ -107,7 +107,8 @@ class PinnedObject(Struct, frozen=True, omit_defaults=True):
 
     `whole` objects are one range: nothing in them can be begun in the middle. A `member` is a file inside an archive
     object: its bytes are `[base, base + size_bytes)` of an object of `container_bytes`. `compression` is the object's
-    own, where it was looked at one by one.
+    own, where it was looked at one by one; `logical_bytes` and `logical_crc` (a CRC-32) are those of what it unpacks
+    to, where an archive keeps them. `archive` is `tar` for a compressed tar, whose members only a stream shows.
     """
 
     index: int
@@ -124,6 +125,9 @@ class PinnedObject(Struct, frozen=True, omit_defaults=True):
     member: str | None = None
     base: int = 0
     container_bytes: int | None = None
+    logical_bytes: int | None = None
+    logical_crc: int | None = None
+    archive: str = ""
 
     @property
     def uri(self) -> str:
@@ -206,21 +210,32 @@ class CodeIdentity(Struct, frozen=True):
 
 
 class PlanPage(Struct, frozen=True):
-    """One page of pinned objects, in plan order, and where the next page goes on."""
+    """One page of pinned objects, in plan order, and where the next page goes on.
+
+    `level` is the weakest proof level that archives allow so far, `passed_over` what was left out of them, by kind.
+    """
 
     objects: list[PinnedObject]
     objects_before: int
     bytes_before: int
     resume: "PlanResume | None"
+    level: str = "bytes"
+    passed_over: dict[str, int] = field(default_factory=dict)
     v: int = VERSION
 
 
 class PlanResume(Struct, frozen=True):
-    """Where the next page of the plan goes on: at which of the named objects, or in which prefix, after which key."""
+    """Where the next page of the plan goes on: at which of the named objects, or in which prefix, after which key.
+
+    Before that comes what is left of an `archive`, of that `kind`, from byte `at` of its directory or of itself on.
+    """
 
     objects_done: int = 0
     prefixes_done: int = 0
     after: str | None = None
+    archive: PinnedObject | None = None
+    kind: str = ""
+    at: int = 0
 
 
 class Plan(Struct, frozen=True):
@@ -239,6 +254,7 @@ class Plan(Struct, frozen=True):
     bytes: int
     pages: int
     warnings: list[str] = field(default_factory=list)
+    level: str = ""  # of the proof, where archives allow less than the format; else the format's own
     v: int = VERSION
 
 
@@ -259,12 +275,14 @@ class Handout(Struct, frozen=True):
 class Verdict(Struct, frozen=True, omit_defaults=True):
     """How a slot ended without an outcome.
 
-    Written by the worker (`error`, as `RangemillError.to_json`), or by the state machine (`Error`, `Cause`).
+    Written by the worker (`error`, as `RangemillError.to_json`), or by the state machine (`Error`, `Cause`). `guessed`
+    are the runs, by object and start, whose state the worker had to assume: the error may come from that.
     """
 
     error: dict[str, Any] | None = None
     Error: str | None = None
     Cause: str | None = None
+    guessed: list[tuple[int, int]] = []
 
 
 class OutcomeHeader(Struct, frozen=True):  # defaults are written: a reader must see `v`
@@ -330,7 +348,10 @@ class Totals(Struct, frozen=True):
 
 
 class PendingOutcome(Struct, frozen=True):
-    """An outcome that waits for the range before one of its runs to tell whether it assumed the right state."""
+    """An outcome that waits for the range before one of its runs to tell whether it assumed the right state.
+
+    Without a key: a slot that failed while it assumed, and is worked on again once the states are told.
+    """
 
     key: str
     wave: int

@@ -1,5 +1,6 @@
 """Tiles that come back: remainders, transient failures, slots whose worker died. Halving happens here, nowhere else."""
 
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
@@ -17,10 +18,19 @@ def remainder(slot: Slot, remaining: list[Run]) -> RetrySlot:
     return _subset(slot.objects, remaining)
 
 
-def with_states(slot: Slot, told: dict[tuple[int, int], str | None]) -> RetrySlot:
+def with_states(slot: Slot, told: Mapping[tuple[int, int], str | None]) -> RetrySlot:
     """The slot again, its runs beginning in the states that their neighbours have told."""
-    runs = [msgspec.structs.replace(run, state=told.get((run.object_index, run.start), run.state)) for run in slot.runs]
-    return RetrySlot(slot.objects, runs)
+    return RetrySlot(slot.objects, told_runs(slot.runs, told))
+
+
+def told_runs(runs: list[Run], told: Mapping[tuple[int, int], str | None]) -> list[Run]:
+    """The runs, beginning in the states told of (object, start)."""
+    return [msgspec.structs.replace(run, state=told.get((run.object_index, run.start), run.state)) for run in runs]
+
+
+def assuming(runs: list[Run]) -> list[tuple[int, int]]:
+    """Object and start of the runs whose state nobody has told."""
+    return [(run.object_index, run.start) for run in runs if run.start > 0 and run.state is None]
 
 
 def judge(slot: Slot, before: RetrySlot | None, verdict: Verdict | None) -> list[RetrySlot]:

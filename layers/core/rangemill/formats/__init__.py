@@ -14,6 +14,7 @@ How DuckDB reads a format's blocks is in `engines/_sql_readers.py`, so that this
 """
 
 import importlib
+import inspect
 import pkgutil
 from functools import cache
 from typing import cast
@@ -37,3 +38,9 @@ def names() -> tuple[str, ...]:
 def load(name: str) -> FormatModule:
     """The format of that name, which must be one of `names()`."""
     return cast("FormatModule", importlib.import_module(f"{__name__}.{name}"))
+
+
+@cache
+def align_takes(name: str, parameter: str) -> bool:
+    """Whether the format's `align` has that parameter: `state` or `head`."""
+    return parameter in inspect.signature(load(name).align).parameters

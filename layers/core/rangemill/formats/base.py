@@ -10,6 +10,7 @@ from rangemill.blocks import Block, RangeDone, Remaining, Whole
 from rangemill.ranges import ByteRange
 
 Crc = Callable[[bytes, int], int]
+Head = Callable[[], Iterator[bytes]]
 Event = Block | Whole | RangeDone | Remaining
 
 
@@ -69,6 +70,11 @@ class FormatModule(Protocol):
         them is taken than the run's last record needs. For each range: its blocks, then its `RangeDone`.
         `should_stop` is asked after every block; once true, the row of what was done and one `Remaining` end it.
         Raises `RecordTooLarge`, `BadRecord`.
+
+        A format with a state has a parameter `state: str | None = None` more: what its automaton is in at the run's
+        start, or None, and then a run that does not begin the object assumes one; whatever is raised under a wrong
+        assumption fails nothing. A format whose objects have heads of their own has `head: Head | None = None`: the
+        object's bytes from 0 on, for runs that begin further on; None where all objects have the settled one's.
         """
 
     def records(self, data: bytes, settled: Settled, record_type: Any) -> Iterator[Any]:
