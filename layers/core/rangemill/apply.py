@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from rangemill import code, formats, keys, messages, outcomes, pages, retries
+from rangemill.archives import deflated
 from rangemill.blocks import Block, RangeDone, Remaining, Whole
 from rangemill.engines import make_engine
 from rangemill.engines.base import Engine, ObjectContext
@@ -186,6 +187,8 @@ class _Work:
 
     def _events(self, pin: PinnedObject, run: Run, module: FormatModule, pieces: Iterator[bytes]) -> Iterator[Event]:
         settled, crc = self.plan.settled, CRC_FUNCTIONS[pin.crc_name][0]
+        if pin.compression == deflated.NAME:
+            return deflated.align(pin, pieces, module, settled, crc)
         tile = ByteRange(run.start, run.end)
         more: dict[str, Any] = {}
         if formats.align_takes(settled.format, "state"):

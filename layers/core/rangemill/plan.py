@@ -2,11 +2,16 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import msgspec
 
 from rangemill import decide, formats, keys, messages, pages, pinning
+from rangemill.archives import expand
+from rangemill.archives.expand import Expander, passed_over_sentence
+from rangemill.archives.pages import PageBuilder, reads_archives
+from rangemill.archives.sample import logical_head
 from rangemill.errors import BadRecord, BadRequest
 from rangemill.formats.base import Sample, Settled
 from rangemill.gateways import Gateways, Objects, Store
@@ -25,6 +30,7 @@ from rangemill.messages import (
     now_text,
 )
 from rangemill.pipeline import Pipeline
+from rangemill.spans import read_span
 
 _SAMPLED_OBJECTS: Final = 3
 # What other formats begin with; a file that lies about itself would otherwise be cut at the wrong bytes.
@@ -33,7 +39,6 @@ _FOREIGN_MAGIC: Final = {
     b"\x28\xb5\x2f\xfd": "zstd",
     b"BZh91AY&SY": "bzip2",  # three letters alone may begin a line of text
     b"\xfd7zXZ\x00": "xz",
-    b"PK\x03\x04": "zip",
     b"PAR1": "Parquet",
     b"Obj\x01": "Avro",
 }
@@ -57,8 +62,9 @@ def run(message: StateMessage, gateways: Gateways, defaults: Defaults, code: Cod
     moment = now_text(gateways.clock())
     row = gateways.jobs.take_generation(context.job_id, context.generation, message.execution_arn, moment)
     if row.pointer is None:
+        pager = _Pager(context.job_id, gateways, defaults)
         for number in range(context.plan_page, context.plan_page + PLAN_STEP_PAGES):
-            page = _page(context.job_id, number, gateways, defaults)
+            page = pager.page(number)
             if page.resume is None:
                 break
         else:
@@ -72,16 +78,38 @@ def run(message: StateMessage, gateways: Gateways, defaults: Defaults, code: Cod
     return Context(context.job_id, context.generation, following, wave=row.wave)
 
 
-def _page(job_id: str, number: int, gateways: Gateways, defaults: Defaults) -> PlanPage:
-    """The page of that number: the one that was put first, whoever put it."""
-    key = keys.plan_page(job_id, number)
-    if gateways.store.get(key) is None:
-        request = requested(gateways.store, job_id)
-        before = pages.plan_page(gateways.store, job_id, number - 1) if number > 0 else None
-        pipeline = pages.pipeline(request.pipeline_text, request.pipeline_file)
-        page = pinning.build_page(request, before, gateways.objects, _range_bytes(request, defaults), pipeline.format)
-        gateways.store.put_once(key, messages.encode(page))
-    return pages.plan_page(gateways.store, job_id, number)
+class _Pager:
+    """Makes the pages of a job, or finds them made; keeps what one page learns for the next."""
+
+    def __init__(self, job_id: str, gateways: Gateways, defaults: Defaults) -> None:
+        self._job_id = job_id
+        self._gateways = gateways
+        self._defaults = defaults
+        self._builder: PageBuilder | None = None
+
+    def page(self, number: int) -> PlanPage:
+        """The page of that number: the one that was put first, whoever put it."""
+        store, key = self._gateways.store, keys.plan_page(self._job_id, number)
+        if store.get(key) is None:
+            store.put_once(key, messages.encode(self._build(number)))
+        return self._made(number)
+
+    def _build(self, number: int) -> PlanPage:
+        request = requested(self._gateways.store, self._job_id)
+        spec = pages.pipeline(request.pipeline_text, request.pipeline_file).format
+        before = self._made(number - 1) if number > 0 else None
+        of_archives = None
+        if reads_archives(spec):
+            objects = self._gateways.objects
+            self._builder = self._builder or PageBuilder(
+                request, spec, objects, Expander(objects, spec.nesting), self._made
+            )
+            of_archives = partial(self._builder.build, number)
+        range_bytes = _range_bytes(request, self._defaults)
+        return pinning.build_page(request, before, self._gateways.objects, range_bytes, spec, of_archives)
+
+    def _made(self, number: int) -> PlanPage:
+        return pages.plan_page(self._gateways.store, self._job_id, number)
 
 
 def requested(store: Store, job_id: str) -> JobRequest:
@@ -107,6 +135,9 @@ def _settle(
     request = requested(store, context.job_id)
     objects = last_page.objects_before + len(last_page.objects)
     if objects == 0:
+        if request.objects:
+            passed_over = passed_over_sentence(last_page.passed_over) or "they are empty"
+            raise BadRequest(f"the archives hold no file that `format.members` means; {passed_over}")
         where = ", ".join(f"s3://{p.bucket}/{p.prefix}" for p in request.prefixes)
         raise BadRequest(f"no object lies under {where}; there is nothing to run {request.pipeline_name} over")
     if store.get(keys.plan(context.job_id)) is None:
@@ -131,13 +162,19 @@ def _settle(
             objects=objects,
             bytes=size_bytes,
             pages=page_count,
-            warnings=warnings,
+            warnings=[*_notes(settled, last_page), *warnings],
+            level=last_page.level if last_page.level != "bytes" and settled.level != "stream" else "",
         )
         store.put_once(keys.plan(context.job_id), messages.encode(plan))
     plan = pages.plan(store, context.job_id)
     pointer = keys.checkpoint(context.job_id, 0, "plan")
     store.put_once(pointer, messages.encode(Checkpoint(context.job_id, 0, Cursor())))
     return gateways.jobs.planned(context.job_id, context.generation, pointer, plan.objects, plan.bytes)
+
+
+def _notes(settled: Settled, last_page: PlanPage) -> list[str]:
+    passed_over = passed_over_sentence(last_page.passed_over)
+    return settled.notes if passed_over is None else [*settled.notes, passed_over]
 
 
 def _range_bytes(request: JobRequest, defaults: Defaults) -> int:
@@ -168,7 +205,10 @@ def settle_schema(pipeline: Pipeline, objects: list[PinnedObject], reader: Objec
 
 
 def _samples(pin: PinnedObject, reader: Objects) -> Iterator[Sample]:
-    """Head, and of large objects middle and tail."""
+    """Head, and of large objects middle and tail; of what must be unpacked the head."""
+    if pin.logical_bytes is not None:
+        yield logical_head(pin, reader)
+        return
     starts = [0]
     if pin.size_bytes > 3 * SAMPLE_BYTES:
         starts += [pin.size_bytes // 2, pin.size_bytes - SAMPLE_BYTES]
@@ -177,24 +217,16 @@ def _samples(pin: PinnedObject, reader: Objects) -> Iterator[Sample]:
         yield Sample(pin.uri, read_span(reader, pin, start, end), start, pin.size_bytes)
 
 
-def read_span(reader: Objects, pin: PinnedObject, start: int, end: int) -> bytes:
-    """The stored bytes `[start, end)` of an object, in one piece; only for small spans."""
-    pieces: list[bytes] = []
-    missing = end - start
-    for piece in reader.read(pin, start, end):
-        pieces.append(bytes(piece[:missing]))
-        missing -= len(pieces[-1])
-        if missing == 0:
-            break
-    return b"".join(pieces)
-
-
 def _refuse_foreign(sample: Sample, type_name: str) -> None:
-    for magic, name in _FOREIGN_MAGIC.items():
-        if sample.data.startswith(magic):
-            raise BadRecord(
-                f"{sample.object_uri} is {name} by its first bytes, but the pipeline reads it as {type_name}; "
-                f"{name} is not supported in this version: store it uncompressed as text, JSONL or CSV",
-                object_uri=sample.object_uri,
-                offset=0,
-            )
+    found = expand.kind_of(sample.data)
+    if found is not None:
+        remedy = f"say `archive: {found}` or `auto` under `format` to read the files in it"
+    else:
+        found = next((name for magic, name in _FOREIGN_MAGIC.items() if sample.data.startswith(magic)), None)
+        remedy = f"{found} is not supported in this version: store it uncompressed as text, JSONL or CSV"
+    if found is not None:
+        raise BadRecord(
+            f"{sample.object_uri} is {found} by its first bytes, but the pipeline reads it as {type_name}; {remedy}",
+            object_uri=sample.object_uri,
+            offset=0,
+        )

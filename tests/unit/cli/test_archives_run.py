@@ -1,0 +1,144 @@
+"""Archives from request to result: members in SQL and in Python, at any range, with their own checksums."""
+
+import hashlib
+import io
+import json
+import tarfile
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+FILES = {f"d/{n}.csv": b"a,b\n" + b"".join(b"%d,%d\n" % (n, m) for m in range(300 * n)) for n in range(4)}
+OTHERS = {"empty.csv": b"", "README": b"no csv"}
+SQL = (
+    '{sql: "SELECT _object AS o, count(*) AS n, sum(b) AS s FROM records GROUP BY ALL"}',
+    "{type: csv, archive: auto, members: '*.csv'}",
+    """
+aggregate: {sql: "SELECT o, sum(n) AS n, sum(s) AS s FROM partials GROUP BY ALL"}
+finish: {sql: "SELECT * FROM result ORDER BY o"}
+""",
+)
+PYTHON = """
+class Sums:
+    def start(self, context): return {context.object: [0, 0]}
+    def apply(self, partial, record):
+        ((name, (n, s)),) = partial.items()
+        return {name: [n + 1, s + int(record[1])]}
+    def merge(self, left, right):
+        return left | {k: [v[0] + left.get(k, [0, 0])[0], v[1] + left.get(k, [0, 0])[1]] for k, v in right.items()}
+    def finish(self, total):
+        for name, (n, s) in sorted(total.items()):
+            if n: yield {"o": name, "n": n, "s": s}
+
+class Digests:
+    def start(self, context): return []
+    def apply(self, partial, record):
+        import hashlib
+        return [*partial, (record.member, record.uri, hashlib.sha256(record.read()).hexdigest())]
+    def merge(self, left, right): return left + right
+    def finish(self, total):
+        for member, uri, digest in sorted(total): yield {"member": member, "uri": uri, "digest": digest}
+"""
+
+
+def zipped(path: str, method: int, files: dict[str, bytes]) -> str:
+    with zipfile.ZipFile(path, "w", method) as archive:
+        archive.mkdir("d")
+        for name, body in files.items():
+            archive.writestr(name, body)
+    return str(Path(path).resolve())
+
+
+def tarred(path: str, files: dict[str, bytes], mode: Any = "w") -> str:
+    with tarfile.open(path, mode) as archive:
+        for name, body in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(body)
+            archive.addfile(info, io.BytesIO(body))
+    return str(Path(path).resolve())
+
+
+@pytest.fixture
+def archives(room: Any) -> dict[str, str]:
+    Path("sums.py").write_text(PYTHON)
+    files = FILES | OTHERS
+    return {
+        "stored": zipped("s.zip", zipfile.ZIP_STORED, files),
+        "deflated": zipped("d.zip", zipfile.ZIP_DEFLATED, files),
+        "tar": tarred("t.tar", files),
+    }
+
+
+def expected(path: str) -> list[dict[str, Any]]:
+    return [{"o": f"{path}!d/{n}.csv", "n": 300 * n, "s": sum(range(300 * n))} for n in range(1, 4)]
+
+
+@pytest.mark.parametrize("range_bytes", ["1000", "64", "100000000"])
+@pytest.mark.parametrize("kind", ["stored", "deflated", "tar"])
+def test_members_in_sql_and_in_python(room: Any, archives: dict[str, str], kind: str, range_bytes: str) -> None:
+    path = archives[kind]
+    for pipeline in (room.pipeline("sql", *SQL), room.pipeline("sums", "{python: sums:Sums}", SQL[1])):
+        document = room.json("run", pipeline, path, "--workers", "0", "--range-bytes", range_bytes)
+        assert room.rows(document) == expected(path)
+        assert document["objects"] == 5
+        assert document["records"] == 1800
+        matched = None if kind == "tar" else True
+        checksum = "CRC64NVME" if kind == "tar" else "CRC32"
+        assert document["proof"] == {"complete": True, "level": "units", "checksum": checksum, "matched": matched}
+        assert (document["ranges"] > 100) == (range_bytes == "64" and kind != "deflated")
+    report = json.loads(Path(document["report"]).read_text())
+    assert any("files that `members` leaves out (1)" in warning for warning in report["warnings"])
+
+
+@pytest.mark.parametrize("kind", ["stored", "deflated", "tar"])
+def test_members_as_whole_objects(room: Any, archives: dict[str, str], kind: str) -> None:
+    pipeline = room.pipeline("digests", "{python: sums:Digests}", "{type: object, archive: auto}")
+    document = room.json("run", pipeline, archives[kind], "--workers", "0", "--range-bytes", "10")
+    files = FILES | OTHERS
+    assert room.rows(document) == [
+        {"member": name, "uri": f"{archives[kind]}!{name}", "digest": hashlib.sha256(files[name]).hexdigest()}
+        for name in sorted(files)
+    ]
+    assert document["records"] == document["objects"] == len(files)
+
+
+def test_archives_and_plain_files_in_one_job(room: Any, archives: dict[str, str]) -> None:
+    plain = str(Path(room.file(b"a,b\n7,7\n", "plain.csv")).resolve())
+    document = room.json("run", room.pipeline("sql", *SQL), plain, *archives.values(), "--workers", "2")
+    rows = [{"o": plain, "n": 1, "s": 7}, *(row for path in archives.values() for row in expected(path))]
+    assert room.rows(document) == sorted(rows, key=lambda row: row["o"])
+
+
+def test_an_archive_is_not_read_as_text(room: Any, archives: dict[str, str]) -> None:
+    document = room.json("run", room.python("Lines"), archives["stored"], "--workers", "0", exit_code=1)
+    assert "archive: zip" in document["error"]["message"]
+
+
+def test_an_archive_without_a_member_that_is_meant_is_refused(room: Any, archives: dict[str, str]) -> None:
+    pipeline = room.pipeline("none", "{python: sums:Sums}", "{type: csv, archive: zip, members: '*.tsv'}")
+    document = room.json("run", pipeline, archives["stored"], "--workers", "0", exit_code=1)
+    assert "no file that `format.members` means" in document["error"]["message"]
+
+
+@pytest.mark.parametrize(("kind", "at"), [("stored", 60), ("deflated", 500)])
+def test_a_member_with_a_wrong_checksum_fails_by_its_name(
+    room: Any, archives: dict[str, str], kind: str, at: int
+) -> None:
+    path = Path(archives[kind])
+    body = path.read_bytes()
+    place = body.find(b"d/2.csv") + at
+    path.write_bytes(body[:place] + bytes([body[place] ^ 1]) + body[place + 1 :])
+    pipeline = room.pipeline("lines", "{python: pipeline_code:Lines}", "{type: text, archive: zip}")
+    document = room.json("run", pipeline, str(path), "--workers", "0", exit_code=1)
+    assert document["error"]["type"] in ("ChecksumMismatch", "BadArchive")
+    assert document["error"]["object"] == f"{path}!d/2.csv"
+
+
+def test_no_zip_where_a_zip_was_promised(room: Any) -> None:
+    pipeline = room.pipeline("lines", "{python: pipeline_code:Lines}", "{type: text, archive: zip}")
+    for body in (b"", b"PK", b"just text\n" * 100):
+        document = room.json("run", pipeline, room.file(body), "--workers", "0", exit_code=1)
+        assert document["error"]["type"] == "BadArchive"
+        assert "it was cut off, or is none" in document["error"]["message"]
