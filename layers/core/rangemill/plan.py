@@ -198,7 +198,7 @@ def settle_schema(pipeline: Pipeline, objects: list[PinnedObject], reader: Objec
     chosen = present[:1] + present[len(present) // 2 :][:1] + present[-1:] if len(present) > 1 else present
     samples = [sample for pin in list(dict.fromkeys(chosen))[:_SAMPLED_OBJECTS] for sample in _samples(pin, reader)]
     for sample in samples:
-        if sample.offset == 0 and pipeline.format.type != "object":
+        if sample.offset == 0 and pipeline.format.type not in ("auto", "object"):
             _refuse_foreign(sample, pipeline.format.type)
     module = formats.load(pipeline.format.type)
     return module.settle(samples, pipeline.format.options, pipeline.is_sql)

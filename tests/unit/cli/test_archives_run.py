@@ -142,3 +142,38 @@ def test_no_zip_where_a_zip_was_promised(room: Any) -> None:
         document = room.json("run", pipeline, room.file(body), "--workers", "0", exit_code=1)
         assert document["error"]["type"] == "BadArchive"
         assert "it was cut off, or is none" in document["error"]["message"]
+
+
+# --- auto -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["stored", "deflated", "tar"])
+def test_auto_looks_into_archives_and_sniffs_what_is_in_them(room: Any, archives: dict[str, str], kind: str) -> None:
+    form = "{type: auto, members: 'd/*'}"
+    path = archives[kind]
+    for pipeline in (room.pipeline("sql", SQL[0], form, SQL[2]), room.pipeline("sums", "{python: sums:Sums}", form)):
+        document = room.json("run", pipeline, path, "--workers", "0", "--range-bytes", "100")
+        assert room.rows(document) == expected(path)
+        assert document["proof"]["level"] == "units"
+
+
+def test_auto_says_when_a_name_lies(room: Any) -> None:
+    pipeline = room.pipeline("values", "{python: pipeline_code:Values}", "{type: auto}")
+    document = room.json("run", pipeline, room.file(b'{"n": 4}\n{"n": 5}\n', "d.csv"), "--workers", "0")
+    assert room.rows(document) == [{"records": 2, "bytes": 9}]
+    report = json.loads(Path(document["report"]).read_text())
+    assert "is jsonl by its first bytes" in report["warnings"][0]
+    assert report["settled"]["format"] == "jsonl"
+
+
+def test_auto_refuses_a_job_of_two_formats_naming_both(room: Any) -> None:
+    files = [room.file(b"a,b\n1,2\n", "one"), room.file(b'{"n": 4}\n{"n": 5}\n', "two")]
+    document = room.json("run", room.python("Lines", "{type: auto}"), *files, "--workers", "0", exit_code=1)
+    assert document["error"]["type"] == "BadRequest"
+    assert "one is csv" in document["error"]["message"]
+    assert "two is jsonl" in document["error"]["message"]
+
+
+def test_auto_of_empty_objects(room: Any) -> None:
+    document = room.json("run", room.python("Lines", "{type: auto}"), room.file(b""), "--workers", "0")
+    assert room.rows(document) == [{"records": 0, "bytes": 0}]

@@ -86,7 +86,7 @@ FILES = {
 
 
 @pytest.mark.parametrize("range_bytes", ["1", "100", "100000000"])
-@pytest.mark.parametrize("form", ["{type: object}", "{type: object, unit: object}"])
+@pytest.mark.parametrize("form", ["{type: object}", "{type: auto, unit: object}", "{type: object, unit: object}"])
 @pytest.mark.parametrize("name", ["Digests", "Pieces", "Batches"])
 def test_an_object_is_one_record_with_all_its_bytes(
     room: Any, pipeline: Any, name: str, form: str, range_bytes: str
@@ -129,7 +129,7 @@ def test_a_record_is_over_when_apply_is(room: Any, pipeline: Any) -> None:
     assert "only inside `apply`" in document["error"]["message"]
 
 
-@pytest.mark.parametrize("form", ["{type: object}"])
+@pytest.mark.parametrize("form", ["{type: object}", "{type: auto, unit: object}"])
 def test_sql_is_refused_by_name(room: Any, form: str) -> None:
     result = room.call("run", room.pipeline("sql", '{sql: "SELECT 1 AS a"}', form), room.file(b"x"))
     assert result.exit_code == 2
