@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from rangemill_cli.answers import answering, print_json
+from rangemill_cli.answers import FAILED, answering, print_json
 from rangemill_cli.options import json_option, stack_option
 
 
@@ -21,6 +21,9 @@ def results(job: str, out: Path | None, stack: str, as_json: bool) -> None:
 
         gateways = stacks.find(stack).gateways()
         row = gateways.jobs.load(job)
+        if as_json and row.status != "SUCCEEDED":
+            print_json(jobs.document(row, gateways))
+            raise click.exceptions.Exit(jobs.exit_code(row) or FAILED)
         listed = outputs.listed(row)
         paths = outputs.download(row, listed, out) if out is not None else []
         document = jobs.document(row, gateways)

@@ -95,7 +95,7 @@ def _split(arguments: tuple[str, ...], pipeline_file: Path | None) -> tuple[str,
 
 def _submit(asked: Asked, stack_name: str, *, wait: bool, as_json: bool) -> int:
     """The exit code."""
-    from rangemill import admission  # noqa: PLC0415 - `--help` needs none of this
+    from rangemill import admission, pages  # noqa: PLC0415 - `--help` needs none of this
     from rangemill_cli import jobs  # noqa: PLC0415
     from rangemill_cli import stack as stacks  # noqa: PLC0415
 
@@ -105,6 +105,7 @@ def _submit(asked: Asked, stack_name: str, *, wait: bool, as_json: bool) -> int:
     gateways = stack.gateways()
     _look(asked, request, stack, gateways, as_json=as_json)
     if not admission.create_job(request, gateways):
+        _require_same(request, pages.request(gateways.store, request.job_id))
         _say(f"Job {request.job_id} was submitted with this key before; it is not submitted again.")
     stack.admit()
     row = gateways.jobs.load(request.job_id)
@@ -118,6 +119,17 @@ def _submit(asked: Asked, stack_name: str, *, wait: bool, as_json: bool) -> int:
             _say(f"Interrupted; job {row.job_id} goes on, see `rangemill status {row.job_id}`.")
     _answer(row, gateways, waited=wait, as_json=as_json)
     return INTERRUPTED if interrupted else jobs.exit_code(row)
+
+
+def _require_same(asked: "JobRequest", before: "JobRequest") -> None:
+    """A key names one request. Raises `UsageProblem` when it was used for another pipeline, objects or options."""
+    for field in ("pipeline_name", "objects", "prefixes", "range_bytes", "concurrency", "history_budget_events"):
+        if getattr(asked, field) != getattr(before, field):
+            what = field.removesuffix("_events").replace("_", " ")
+            raise UsageProblem(
+                f"This idempotency key was used for job {before.job_id} with other {what}.",
+                "Choose another key, or submit exactly what was submitted with it.",
+            )
 
 
 def _document(asked: Asked) -> "Entry | None":

@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from rangemill.engines.base import FinishedRows
-from rangemill.errors import UserCodeError
+from rangemill.errors import UserCodeError, shortened
 
 _JSON: Final = msgspec.json.Encoder(decimal_format="number", enc_hook=str)
 
@@ -17,9 +17,9 @@ _JSON: Final = msgspec.json.Encoder(decimal_format="number", enc_hook=str)
 def write(rows: list[Any], output_format: str) -> FinishedRows:
     """The body of these rows.
 
-    A row is a dict, a msgspec struct or a dataclass; of a list or tuple the columns are `c0`, `c1`, …, and any other
-    value is a row of one column `c0`. Bytes become text (what is not UTF-8 in them as `\\xff`), decimals JSON numbers
-    of exactly their digits. Raises `UserCodeError`.
+    A row is a dict, a msgspec struct or a dataclass; of a list or tuple the columns are `c0`, `c1`, …, and a number
+    or another plain value is a row of one column `c0`. Bytes become text (what is not UTF-8 in them as `\\xff`),
+    decimals JSON numbers of exactly their digits. Raises `UserCodeError`.
     """
     writers: dict[str, Callable[[list[dict[str, Any]]], bytes]] = {"jsonl": _jsonl, "csv": _csv, "parquet": _parquet}
     try:
@@ -37,6 +37,11 @@ def _row(row: Any) -> dict[str, Any]:
         return {str(_plain(name)): _plain(value) for name, value in row.items()}
     if hasattr(row, "_asdict"):
         return _row(row._asdict())
+    if isinstance(row, str | bytes):
+        raise TypeError(
+            f"a row is a dict, a struct, a list or a number, not the text {shortened(repr(row), 40)}; "
+            "`finish` must return or `yield` rows, and a dict of rows wants `yield from rows.values()`"
+        )
     values = row if isinstance(row, (list, tuple)) else [row]
     return {f"c{index}": _plain(value) for index, value in enumerate(values)}
 

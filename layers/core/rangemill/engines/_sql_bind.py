@@ -70,6 +70,8 @@ def bind(pipeline: Pipeline, columns: Columns) -> Bound:
             if sql is not None
             for warning in _warnings(session, sql, field)
         ]
+        if aggregate is None:
+            warnings += _unfolded_warnings(session, apply)
         return Bound(apply, aggregate, finish, records, needed, partial, tuple(dict.fromkeys(warnings)))
     finally:
         session.close()
@@ -145,6 +147,34 @@ def _nodes(tree: Any) -> Iterator[Any]:
     if isinstance(tree, (dict, list)):
         for member in tree.values() if isinstance(tree, dict) else tree:
             yield from _nodes(member)
+
+
+def _unfolded_warnings(session: Session, apply: str) -> Iterator[str]:
+    """What a statement without `aggregate` does once for every piece of the data, not once for all of it."""
+    ((serialized,),) = session.run("SELECT json_serialize_sql(CAST($1 AS VARCHAR))", [apply])
+    found: set[str] = set()
+    aggregates = _aggregate_names(session)
+    sources = 0
+    for node in _nodes(json.loads(serialized)):
+        if not isinstance(node, dict):
+            continue
+        if node.get("group_expressions") or node.get("type") == "DISTINCT_MODIFIER":
+            found.add("GROUP BY or DISTINCT")
+        if node.get("class") == "FUNCTION" and str(node.get("function_name")).lower() in aggregates:
+            found.add(f"{node['function_name']}()")
+        sources += node.get("type") == "BASE_TABLE" and str(node.get("table_name")).lower() == "records"
+    if sources > 1:
+        found.add("a join of `records` with itself")
+    for what in sorted(found):
+        yield (
+            f"apply.sql: {what} sees one piece of the data at a time, and without `aggregate` the output holds "
+            "the rows of every piece, however the objects were cut; add `aggregate`"
+        )
+
+
+def _aggregate_names(session: Session) -> frozenset[str]:
+    rows = session.run("SELECT DISTINCT function_name FROM duckdb_functions() WHERE function_type = 'aggregate'")
+    return frozenset(str(name) for (name,) in rows)
 
 
 def _warnings(session: Session, sql: str, field: str) -> Iterator[str]:
