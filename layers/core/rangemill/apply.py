@@ -73,7 +73,7 @@ def _guessed(error: RangemillError, slot: Slot | None, plan: Plan | None) -> lis
     """The runs whose assumed states may be why it was raised: under a wrong one records are not what they are."""
     if slot is None or plan is None or not isinstance(error, _OF_RECORDS):
         return []
-    return retries.assuming(slot.runs) if formats.align_takes(plan.settled.format, "state") else []
+    return retries.assuming(slot.runs) if formats.has_state(plan.settled) else []
 
 
 def process(

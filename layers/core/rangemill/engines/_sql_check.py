@@ -24,9 +24,13 @@ def check(pipeline: Pipeline, settled: Settled | None) -> list[str]:
     if settled is not None:
         return ["the statements were not checked: no object has a record that shows its columns"]
     if pipeline.format.type == "text":
-        return list(sql_engine.bind(pipeline, Settled("text", {}, [("line", "VARCHAR")])).warnings)
-    declared = pipeline.format.options.get("columns") or {}
-    if not declared:
+        from rangemill.formats import text  # noqa: PLC0415 - of this format the document may tell all columns
+
+        known = text.known_columns(pipeline.format.options)
+        if known is not None:
+            return list(sql_engine.bind(pipeline, Settled("text", {}, known)).warnings)
+    declared = pipeline.format.options.get("columns")
+    if not isinstance(declared, dict) or not declared:  # of Parquet it is a list of names
         return ["the statements are checked when a job is planned: `format.columns` does not declare the columns"]
     try:
         return list(sql_engine.bind(pipeline, Settled(pipeline.format.type, {}, list(declared.items()))).warnings)

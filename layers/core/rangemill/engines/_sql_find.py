@@ -36,7 +36,7 @@ def _fails(load: Load, lines: list[bytes]) -> bool:
 def problem(load: Callable[[list[bytes], Columns], int], line: bytes, columns: Columns, settled: Settled) -> str:
     """What is wrong with that record, without its bytes."""
     try:
-        list(formats.load(settled.format).records(line, settled, None))
+        list(formats.load(settled.shape or settled.format).records(line, settled, None))
     except BadRecord as error:
         return error.message
     try:

@@ -19,7 +19,7 @@ import pkgutil
 from functools import cache
 from typing import cast
 
-from rangemill.formats.base import FormatModule
+from rangemill.formats.base import FormatModule, Settled
 
 _NOT_FORMATS = frozenset({"base"})
 
@@ -38,6 +38,12 @@ def names() -> tuple[str, ...]:
 def load(name: str) -> FormatModule:
     """The format of that name, which must be one of `names()`."""
     return cast("FormatModule", importlib.import_module(f"{__name__}.{name}"))
+
+
+def has_state(settled: Settled) -> bool:
+    """Whether runs of these records may assume a state: a format says so, of all it reads or by its `has_state`."""
+    tells = getattr(load(settled.format), "has_state", None)
+    return align_takes(settled.format, "state") and (tells is None or bool(tells(settled)))
 
 
 @cache

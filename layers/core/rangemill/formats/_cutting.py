@@ -66,7 +66,8 @@ def _stop(
         yield RangeDone(done, reader.crcs.take(), begin, end, records, assumed, left)
         begin, end, records, assumed = None, None, 0, left  # the tiles that follow lie inside the last record
     if reader.position < run.end_exclusive:
-        yield Remaining(ByteRange(reader.position, run.end_exclusive))
+        state = reader.finder.state_at(reader.position)
+        yield Remaining(ByteRange(reader.position, run.end_exclusive), state)
 
 
 class _Reader:

@@ -52,15 +52,15 @@ class Delimiters:
         size = len(delimiter)
         self._delimiter = delimiter
         self._unit_bytes = unit_bytes
-        self._overlaps = any(delimiter[shift:] == delimiter[:-shift] for shift in range(unit_bytes, size, unit_bytes))
-        self.look_behind = max(chain_bytes, 2 * size) if self._overlaps else size
+        self.overlaps = any(delimiter[shift:] == delimiter[:-shift] for shift in range(unit_bytes, size, unit_bytes))
+        self.look_behind = max(chain_bytes, 2 * size) if self.overlaps else size
         self._floor = 0  # no delimiter begins before it; with a state, the end of the last one
         self._before = 0  # the one before that
 
     def enter(self, window: Window, start: int, state: str | None) -> str:
         """See `Finder`."""
         size = len(self._delimiter)
-        if not self._overlaps:
+        if not self.overlaps:
             self._floor = max(0, start - size)
             return ""
         if state is not None:
@@ -91,9 +91,9 @@ class Delimiters:
     def seek(self, window: Window, at_least: int, at_most: int | None, grown: Grown) -> int | None:
         """See `Finder`."""
         size = len(self._delimiter)
-        if self._overlaps and self._floor == at_least:  # a run that begins with a record
+        if self.overlaps and self._floor == at_least:  # a run that begins with a record
             return at_least
-        at = self._floor if self._overlaps else max(self._floor, at_least - size)
+        at = self._floor if self.overlaps else max(self._floor, at_least - size)
         while True:
             found = window.find(self._delimiter, at, self._unit_bytes)
             if found < 0:
@@ -118,14 +118,14 @@ class Delimiters:
 
     def state_at(self, edge: int) -> str:
         """See `Finder`."""
-        if not self._overlaps:
+        if not self.overlaps:
             return ""
         distance = edge - (self._floor if self._floor <= edge else self._before)
         return str(distance) if distance < len(self._delimiter) - 1 else ""
 
     def last_start(self, window: Window, begin: int, before: int) -> int:
         """See `Finder`."""
-        if self._overlaps:
+        if self.overlaps:
             return max(begin, self._floor if self._floor < before else self._before)
         found = window.rfind(self._delimiter, begin, before - 1, self._unit_bytes)
         return begin if found < 0 else found + len(self._delimiter)

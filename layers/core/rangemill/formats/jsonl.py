@@ -1,45 +1,55 @@
 """JSON Lines: one JSON value per line.
 
-A line of nothing but spaces, tabs and a return is no record: it is neither counted nor given to an engine. A UTF-8
-byte order mark at the object's start is not part of the first record.
+A line of nothing but spaces, tabs and a return is no record: it is neither counted nor given to an engine. A byte
+order mark at the object's start is not part of the first record.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
 from rangemill.blocks import Block
 from rangemill.errors import BadRecord
-from rangemill.formats import _delimited, _infer, _lines
+from rangemill.formats import _cutting, _delimited, _encodings, _infer, _lines, _transcoded
+from rangemill.formats._encodings import ByteOrderMark, Encoding
 from rangemill.formats.base import Crc, Event, Sample, Settled
 from rangemill.ranges import ByteRange
 from rangemill.units import parse_bytes
 
 
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What may stand under `format:` beside `type: jsonl`. `columns`: name → SQL type, for SQL pipelines."""
+    """What may stand under `format:` beside `type: jsonl`. `columns`: name → SQL type, for SQL pipelines.
+
+    `bom` is what Plan found in the data.
+    """
 
     columns: dict[str, str] = {}
     max_record_bytes: int | str = _delimited.DEFAULT_MAX_RECORD_BYTES
-    encoding: Literal["utf-8"] = "utf-8"
+    encoding: Encoding = "utf-8"
+    bom: ByteOrderMark = "optional"
 
     def __post_init__(self) -> None:
         parse_bytes(self.max_record_bytes)
 
 
-def look_behind(settled: Settled) -> int:  # noqa: ARG001 - the interface
+def look_behind(settled: Settled) -> int:
     """See `FormatModule`."""
-    return _delimited.LOOK_BEHIND_BYTES
+    encoding = msgspec.convert(settled.options, Options).encoding
+    return _delimited.LOOK_BEHIND_BYTES if encoding == "utf-8" else _transcoded.finder(encoding).look_behind
 
 
 def settle(samples: list[Sample], options: dict[str, Any], for_sql: bool) -> Settled:
     """See `FormatModule`: for SQL the names seen in the samples with their widest types, declared ones as declared."""
+    given = msgspec.convert(options, Options)
+    told, notes = _encodings.settle(samples, given.encoding)
+    options = options | told
     if not for_sql:
-        return Settled("jsonl", options)
-    lines = ((line, sample, at) for sample in samples for line, at in _infer.whole_lines(sample))
+        return Settled("jsonl", options, notes=notes)
+    encoding = told["encoding"]
+    lines = ((line, sample, at) for sample in samples for line, at in _transcoded.whole_lines(sample, encoding))
     objects = (object_of(line, sample.object_uri, at) for line, sample, at in lines if not _lines.is_blank(line))
-    return Settled("jsonl", options, columns=columns_of(objects, msgspec.convert(options, Options).columns))
+    return Settled("jsonl", options, columns=columns_of(objects, given.columns), notes=notes)
 
 
 def columns_of(objects: Iterable[dict[str, Any]], declared: dict[str, str]) -> list[tuple[str, str]] | None:
@@ -85,14 +95,16 @@ def align(
     should_stop: Callable[[], bool],
 ) -> Iterator[Event]:
     """See `FormatModule`."""
-    limit = parse_bytes(msgspec.convert(settled.options, Options).max_record_bytes)
-    return _delimited.split(run, range_bytes, object_bytes, pieces, crc, should_stop, _block, limit)
+    options = msgspec.convert(settled.options, Options)
+    limit, encoding = parse_bytes(options.max_record_bytes), options.encoding
 
+    def block(data: bytes, offset: int) -> Block | None:
+        return _transcoded.line_block(data, offset, encoding, options.bom, _lines.is_blank)
 
-def _block(data: bytes, offset: int) -> Block | None:
-    data, offset = _lines.without_bom(data, offset)
-    count = _lines.count_except(data, _lines.is_blank)
-    return Block(data, offset, count) if count else None
+    if encoding == "utf-8":
+        return _delimited.split(run, range_bytes, object_bytes, pieces, crc, should_stop, block, limit)
+    finder = _transcoded.finder(encoding)
+    return _cutting.cut(run, range_bytes, object_bytes, pieces, crc, should_stop, block, finder, max_record_bytes=limit)
 
 
 def records(data: bytes, settled: Settled, record_type: Any) -> Iterator[Any]:  # noqa: ARG001 - the interface

@@ -1,39 +1,126 @@
-"""Lines of text: a record is a line without its `\\n` and without one `\\r` before it.
+"""Text: lines, and records told apart by a delimiter, by their length or by how their first line begins.
 
-A lone `\\r`, NEL and U+2028 are data; an empty line is a record. A UTF-8 byte order mark at the object's start is not
-part of the first record.
+A line is a record without its `\\n` and without one `\\r` before it; a lone `\\r`, NEL and U+2028 are data, and so is
+NUL; an empty line is a record. A byte order mark at the object's start is not part of the first record. With `pattern`
+or `preset` a record is a row of columns.
 """
 
 from collections.abc import Callable, Iterator
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
-from rangemill.blocks import Block
-from rangemill.formats import _delimited, _lines
+from rangemill.errors import BadPipeline, BadRecord
+from rangemill.formats import _cutting, _delimited, _encodings, _infer, _lines, _log_lines, _text_reading
+from rangemill.formats._finders import Delimiters
+from rangemill.formats._text_options import Options
+from rangemill.formats._text_reading import Reading
 from rangemill.formats.base import Crc, Event, Sample, Settled
 from rangemill.ranges import ByteRange
-from rangemill.units import parse_bytes
+
+__all__ = ["Options", "align", "has_state", "known_columns", "locate", "look_behind", "records", "settle"]
 
 
-class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What may stand under `format:` beside `type: text`."""
-
-    max_record_bytes: int | str = _delimited.DEFAULT_MAX_RECORD_BYTES
-    encoding: Literal["utf-8"] = "utf-8"
-
-    def __post_init__(self) -> None:
-        parse_bytes(self.max_record_bytes)
-
-
-def look_behind(settled: Settled) -> int:  # noqa: ARG001 - the interface
+def look_behind(settled: Settled) -> int:
     """See `FormatModule`."""
-    return _delimited.LOOK_BEHIND_BYTES
+    reading = _text_reading.of(settled)
+    return _delimited.LOOK_BEHIND_BYTES if reading.is_plain else reading.separation.finder().look_behind
 
 
-def settle(samples: list[Sample], options: dict[str, Any], for_sql: bool) -> Settled:  # noqa: ARG001 - the interface
-    """See `FormatModule`: text has one column."""
-    return Settled("text", options, columns=[("line", "VARCHAR")])
+def has_state(settled: Settled) -> bool:
+    """Only a delimiter that overlaps itself has one."""
+    finder = _text_reading.of(settled).separation.finder()
+    return isinstance(finder, Delimiters) and finder.overlaps
+
+
+def known_columns(options: dict[str, Any]) -> list[tuple[str, str]] | None:
+    """The columns that the document alone tells; None where data must be seen."""
+    given = msgspec.convert(options, Options)
+    layout = Reading(given).layout
+    if layout is None:
+        return None if _log_lines.has_header(given.preset) else [("line", "VARCHAR")]
+    types = layout.types | given.columns
+    if given.preset is None and set(types) < set(layout.names):
+        return None
+    return [(name, types.get(name, "VARCHAR")) for name in layout.names]
+
+
+def settle(samples: list[Sample], options: dict[str, Any], for_sql: bool) -> Settled:
+    """See `FormatModule`: the encoding by the objects' first bytes, the names of a log, for SQL the columns' types.
+
+    What SQL cannot read as it is stored is transcoded to JSON lines.
+    """
+    given = msgspec.convert(options, Options)
+    notes: list[str] = []
+    if given.record_bytes is None:
+        told, notes = _encodings.settle(samples, given.encoding)
+        options = options | told
+    if _log_lines.has_header(given.preset) and not given.fields:
+        options = options | {"fields": _fields(samples, msgspec.convert(options, Options))}
+    given = msgspec.convert(options, Options)
+    reading = Reading(given)
+    columns = _columns(reading, samples, for_sql)
+    plain = reading.is_plain and reading.layout is None
+    return Settled("text", options, columns, shape="jsonl" if for_sql and not plain else "", notes=notes)
+
+
+def _fields(samples: list[Sample], options: Options) -> list[str]:
+    heads = [sample for sample in samples if sample.offset == 0 and sample.data]
+    if not heads:
+        return []
+    found = None
+    for line in heads[0].data.decode(options.encoding, "replace").removeprefix("\ufeff").split("\n"):
+        if not line.startswith("#") or found is not None:
+            break
+        found = _log_lines.fields_of(line.encode())
+    if not found:
+        raise BadRecord(
+            f"{heads[0].object_uri} does not begin with a #Fields line that names the columns of its records; "
+            "give the names under `format.fields`",
+            object_uri=heads[0].object_uri,
+            offset=0,
+        )
+    if len({name.lower() for name in found}) < len(found):
+        raise BadRecord(
+            f"{heads[0].object_uri}: its #Fields line names a field twice: {' '.join(found):.300}",
+            object_uri=heads[0].object_uri,
+            offset=0,
+        )
+    return found
+
+
+def _columns(reading: Reading, samples: list[Sample], for_sql: bool) -> list[tuple[str, str]] | None:
+    """Names with their types: as declared, as the log is known to have them, else the narrowest over the samples."""
+    options, layout = reading.options, reading.layout
+    if layout is None:
+        return None if _log_lines.has_header(options.preset) else [("line", "VARCHAR")]
+    unknown = next((name for name in options.columns if name not in layout.names), None)
+    if unknown is not None:
+        raise BadPipeline("pipeline", None, f"format.columns.{unknown}", "the log has no such field")
+    types = layout.types | options.columns
+    seen: dict[str, set[str]] = {name: set() for name in layout.names if name not in types}
+    if for_sql and seen and options.preset is None:
+        for row in _sampled_rows(reading, samples):
+            for name, values in seen.items():
+                value = row[name]
+                if value is not None:
+                    values.add(value)
+        types = types | {name: _infer.text_type(values) for name, values in seen.items()}
+    return [(name, types.get(name, "VARCHAR")) for name in layout.names]
+
+
+def _sampled_rows(reading: Reading, samples: list[Sample]) -> Iterator[dict[str, str | None]]:
+    for sample in samples:
+        contents = _infer.whole_lines(sample) if reading.is_plain else reading.sampled(sample)
+        for content, offset in contents:
+            try:
+                yield reading.row(content)
+            except BadRecord as error:
+                raise BadRecord(
+                    f"{sample.object_uri}: the record at byte {offset}: {error.message}",
+                    object_uri=sample.object_uri,
+                    offset=offset,
+                ) from None
 
 
 def align(
@@ -44,22 +131,25 @@ def align(
     settled: Settled,
     crc: Crc,
     should_stop: Callable[[], bool],
+    state: str | None = None,
 ) -> Iterator[Event]:
-    """See `FormatModule`."""
-    limit = parse_bytes(msgspec.convert(settled.options, Options).max_record_bytes)
-    return _delimited.split(run, range_bytes, object_bytes, pieces, crc, should_stop, _block, limit)
+    """See `FormatModule`. Only a delimiter that overlaps itself has a state."""
+    reading = _text_reading.of(settled)
+    limit = reading.options.limit_bytes
+    if reading.is_plain:
+        return _delimited.split(run, range_bytes, object_bytes, pieces, crc, should_stop, reading.block, limit)
+    finder = reading.separation.finder()
+    return _cutting.cut(run, range_bytes, object_bytes, pieces, crc, should_stop, reading.block, finder, state, limit)
 
 
-def _block(data: bytes, offset: int) -> Block | None:
-    data, offset = _lines.without_bom(data, offset)
-    return Block(data, offset, _lines.count_lines(data)) if data else None
-
-
-def records(data: bytes, settled: Settled, record_type: object) -> Iterator[bytes]:  # noqa: ARG001 - the interface
-    """See `FormatModule`: bytes, whatever their encoding."""
-    return _lines.lines(data)
+def records(data: bytes, settled: Settled, record_type: Any) -> Iterator[Any]:
+    """See `FormatModule`: bytes as they are stored (in UTF-8, where that is another encoding), or dicts of texts."""
+    reading = _text_reading.of(settled)
+    if reading.layout is None and reading.options.preset is None:
+        return reading.contents(data)
+    return reading.rows(data, record_type)
 
 
 def locate(data: bytes, index: int) -> int:
-    """See `FormatModule`."""
+    """See `FormatModule`; where records are no plain lines, their block has places."""
     return _lines.line_at(data, index)[0]
