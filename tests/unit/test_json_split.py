@@ -90,9 +90,11 @@ def read_as_a_job_would(
             rows += done
             blocks += [e for e in events if isinstance(e, Block)]
             left = rows[-1].left
-            rest = next((e.tile for e in events if isinstance(e, Remaining)), None)
-            if rest is None:
+            stopped = next((e for e in events if isinstance(e, Remaining)), None)
+            if stopped is None:
                 break
+            rest = stopped.tile
+            assert stopped.state == left
             assert rest.start > todo.start
             assert rest.start == rows[-1].end
             todo, state = rest, left

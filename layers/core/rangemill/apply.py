@@ -39,6 +39,7 @@ from rangemill.messages import (
 )
 from rangemill.pipeline import Pipeline
 from rangemill.ranges import ByteRange
+from rangemill.sources import PinnedSource
 
 ShouldStop = Callable[[], bool]
 _OF_RECORDS: Final = (IntegrityError, UserCodeError, UnsupportedPartial, AggregateTooLarge, BadStatement)
@@ -190,12 +191,24 @@ class _Work:
         if pin.compression == deflated.NAME:
             return deflated.align(pin, pieces, module, settled, crc)
         tile = ByteRange(run.start, run.end)
+        if formats.is_random_access(settled.format) and not pin.compression:
+            return self._of_source(pin, run, tile)
         more: dict[str, Any] = {}
         if formats.align_takes(settled.format, "state"):
             more["state"] = run.state
         if formats.align_takes(settled.format, "head") and self.plan.objects > 1:
             more["head"] = lambda: self.reader.read(pin, 0, min(SAMPLE_BYTES, pin.size_bytes))
         return module.align(tile, run.range_bytes, pin.size_bytes, pieces, settled, crc, self.should_stop, **more)
+
+    def _of_source(self, pin: PinnedObject, run: Run, tile: ByteRange) -> Iterator[Event]:
+        settled, source = self.plan.settled, PinnedSource(self.reader, pin)
+        columns = self.engine.columns if self.engine is not None else None
+        module: Any = formats.load(settled.format)
+        more = {"state": run.state} if formats.has_state(settled) else {}
+        events: Iterator[Event] = module.align_source(
+            tile, run.range_bytes, source, settled, columns, self.should_stop, **more
+        )
+        return events
 
     def _nothing(self, pin: PinnedObject, module: FormatModule) -> None:
         """An object without bytes: one row with nothing in it, so that the ledger closes it."""
@@ -217,6 +230,8 @@ class _Work:
         return self.engine
 
     def _pieces(self, pin: PinnedObject, run: Run, module: FormatModule) -> tuple[PinnedObject, Iterator[bytes]]:
+        if formats.is_random_access(self.plan.settled.format) and not pin.compression:
+            return pin, iter(())  # it reads by itself; of what is read in parts no CRC is compared
         if pin.crc_later and run.start == 0 and run.end == pin.size_bytes:
             pin, pieces = self.reader.read_whole(pin)
             self.pins.append(pin)

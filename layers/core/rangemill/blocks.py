@@ -12,14 +12,10 @@ type Place = int | tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class SparseFile:
-    """A file of which only some parts are here, each with its offset, in order and apart from each other.
-
-    `spans` are the bytes `[start, end)` that a reader may touch: what of them is not here reads as zeros.
-    """
+    """A file of which only some parts are here, each with its offset; what is not here reads as zeros."""
 
     size_bytes: int
     parts: tuple[tuple[int, bytes], ...]
-    spans: tuple[tuple[int, int], ...] = ()
 
     @property
     def held_bytes(self) -> int:

@@ -30,6 +30,7 @@ from rangemill.messages import (
     now_text,
 )
 from rangemill.pipeline import Pipeline
+from rangemill.sources import PinnedSource
 from rangemill.spans import read_span
 
 _SAMPLED_OBJECTS: Final = 3
@@ -196,11 +197,15 @@ def settle_schema(pipeline: Pipeline, objects: list[PinnedObject], reader: Objec
     """Names and types of the job's records, from samples of a few objects. Raises `BadRecord`."""
     present = [o for o in objects if o.size_bytes > 0]
     chosen = present[:1] + present[len(present) // 2 :][:1] + present[-1:] if len(present) > 1 else present
-    samples = [sample for pin in list(dict.fromkeys(chosen))[:_SAMPLED_OBJECTS] for sample in _samples(pin, reader)]
+    chosen = list(dict.fromkeys(chosen))[:_SAMPLED_OBJECTS]
+    module = formats.load(pipeline.format.type)
+    if formats.is_random_access(pipeline.format.type) and not any(pin.compression for pin in chosen):
+        sources = [PinnedSource(reader, pin) for pin in chosen]
+        return formats.settle_sources(module, sources, pipeline.format.options, pipeline.is_sql)
+    samples = [sample for pin in chosen for sample in _samples(pin, reader)]
     for sample in samples:
         if sample.offset == 0 and pipeline.format.type not in ("auto", "object"):
             _refuse_foreign(sample, pipeline.format.type)
-    module = formats.load(pipeline.format.type)
     return module.settle(samples, pipeline.format.options, pipeline.is_sql)
 
 
@@ -224,6 +229,8 @@ def _refuse_foreign(sample: Sample, type_name: str) -> None:
     else:
         found = next((name for magic, name in _FOREIGN_MAGIC.items() if sample.data.startswith(magic)), None)
         remedy = f"{found} is not supported in this version: store it uncompressed as text, JSONL or CSV"
+        if found in ("Parquet", "Avro"):
+            remedy = f"say `type: {found.lower()}`"
     if found is not None:
         raise BadRecord(
             f"{sample.object_uri} is {found} by its first bytes, but the pipeline reads it as {type_name}; {remedy}",

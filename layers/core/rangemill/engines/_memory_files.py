@@ -69,7 +69,7 @@ class _Written(io.BytesIO):
 
 
 class _Sparse(io.RawIOBase):
-    """A sparse file that is being read. Raises `OSError` for bytes that nobody fetched."""
+    """A sparse file that is being read."""
 
     def __init__(self, file: SparseFile) -> None:
         super().__init__()
@@ -98,10 +98,7 @@ class _Sparse(io.RawIOBase):
         start = self._at
         end = self._file.size_bytes if size < 0 else min(start + size, self._file.size_bytes)
         self._at = max(start, end)
-        for offset, content in self._file.parts:
-            if offset <= start and end <= offset + len(content):
-                return content[start - offset : end - offset]
-        return self._with_holes(start, end) if start < end else b""
+        return self._between(start, end) if start < end else b""
 
     def readinto(self, buffer: Any, /) -> int:
         """The same into a buffer."""
@@ -109,14 +106,17 @@ class _Sparse(io.RawIOBase):
         buffer[: len(content)] = content
         return len(content)
 
-    def _with_holes(self, start: int, end: int) -> bytes:
-        """DuckDB may read over columns that it does not want, within what the format allows."""
-        parts = [(at, at + len(content)) for at, content in self._file.parts]
-        if not any(low <= start and end <= high for low, high in (*self._file.spans, *parts)):
-            raise OSError(f"bytes {start} to {end} were not fetched")
-        found = bytearray(end - start)
+    def _between(self, start: int, end: int) -> bytes:
+        """Zeros for what is not here: DuckDB reads more than it wants of a file's end, and over short gaps.
+
+        What it does want it would not take for its own: Parquet's pages, like its footer, begin with what is no zero.
+        """
+        found: bytearray | None = None
         for offset, content in self._file.parts:
             low, high = max(start, offset), min(end, offset + len(content))
+            if (low, high) == (start, end):
+                return content[start - offset : end - offset]
             if low < high:
+                found = bytearray(end - start) if found is None else found
                 found[low - start : high - start] = content[low - offset : high - offset]
-        return bytes(found)
+        return bytes(end - start) if found is None else bytes(found)

@@ -11,6 +11,7 @@ import os
 import tempfile
 import weakref
 from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -51,6 +52,16 @@ class Session:
         return self._connection.execute(sql, parameters).fetchall()
 
     def type_of(self, written: str) -> str:
+    def stream(self, sql: str, rows: int) -> Iterator[list[tuple[Any, ...]]]:
+        """The rows of a statement, so many at a time and no more of them in memory. Raises `duckdb.Error`."""
+        self._connection.execute(sql)
+        while batch := self._connection.fetchmany(rows):
+            yield batch
+
+    def tree_of(self, written: str) -> Any:
+        """A type with its `id` and `children`."""
+        return self._connection.sqltype(written)
+
         """A type as DuckDB spells it. Raises `duckdb.Error` for what is none."""
         return str(self._connection.sqltype(written))
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final, Protocol
 
 from rangemill.blocks import SparseFile
+from rangemill.engines import _parquet_files
 from rangemill.engines._exact_casts import exact_cast
 from rangemill.engines._sql_names import Columns, literal, quote
 from rangemill.formats import _lines
@@ -109,6 +110,20 @@ def jsonl(blocks: list[bytes], columns: Columns, settled: Settled) -> tuple[list
     return files, select
 
 
+def parquet(
+    blocks: list[SparseFile],
+    columns: Columns,
+    settled: Settled,  # noqa: ARG001
+) -> tuple[list[SparseFile], Callable[[list[str]], str]]:
+    """The columns as the files have them: their types were settled from a footer, and every object has the same."""
+    chosen = ", ".join(quote(name) for name, _ in columns) or "0 AS none"
+
+    def select(paths: list[str]) -> str:
+        return f"SELECT {chosen} FROM {_parquet_files.reading(paths)}"
+
+    return blocks, select
+
+
 def _json_text(block: bytes) -> bytes:
     if _lines.has_blank_line(block):
         block = b"\n".join(_lines.lines_except(block, _lines.is_blank))
@@ -137,9 +152,18 @@ def _list(texts: list[str]) -> str:
     return "[" + ", ".join(map(literal, texts)) + "]"
 
 
-READERS: Final[dict[str, Reader]] = {"text": text, "csv": csv, "jsonl": jsonl}
+READERS: Final[dict[str, Reader]] = {"text": text, "csv": csv, "jsonl": jsonl, "parquet": parquet}
 # Of the shapes that are lines of text: which lines are no records.
 LEFT_OUT: Final[dict[str, Callable[[bytes], bool]]] = {
+def records_of(block: bytes, settled: Settled) -> Iterator[bytes]:
+    """The records of a block that is text, one by one with their ends."""
+    if shape_of(settled) == "csv":
+        spans = _csv_rows.spans(block, _csv_options.of(settled).dialect)
+        return (block[start:following] for start, _, following in spans)
+    left_out = LEFT_OUT[shape_of(settled)]
+    return (line for line, _ in _lines.with_starts(block) if not left_out(line))
+
+
     "text": lambda _: False,
     "csv": _lines.is_empty,
     "jsonl": _lines.is_blank,

@@ -29,6 +29,10 @@ class ObjectContext:
 class Engine(Protocol):
     """One slot's worth of applying. Made per slot; what can be kept warm is kept in the module that makes it."""
 
+    @property
+    def columns(self) -> frozenset[str] | None:
+        """The columns that it will read of every record; None for all."""
+
     def begin_object(self, context: ObjectContext) -> None:
         """The blocks that follow are of this object; ends the one before."""
 

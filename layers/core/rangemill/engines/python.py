@@ -33,6 +33,8 @@ class PythonEngine:
         self._has_slot = False
         self._taken = 0
 
+    columns = None  # whatever the format gives
+
     def begin_object(self, context: ObjectContext) -> None:
         """See `Engine`."""
         self._end_object()

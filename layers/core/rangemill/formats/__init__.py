@@ -7,6 +7,9 @@ A format module has:
 - `settle(samples, options, for_sql) -> Settled`: names and types once per job, at Plan;
 - `align(run, range_bytes, object_bytes, pieces, settled, crc, should_stop)`: blocks and rows (see `base`);
 - `records(data, settled, record_type)`: a block's Python records; `locate(data, index)`: where one begins;
+- with `RANDOM_ACCESS = True`, instead of `settle` and `align`: `settle_sources(sources, options, for_sql)` and
+  `align_source(run, range_bytes, source, settled, columns, should_stop)`, which read where a footer or a header says
+  (`base.Source`); `columns` are those that the engine wants, or None;
 - where an object without bytes is not simply one without records: `empty(settled)`, the events of such an object, or
   the `BadRecord` that it is.
 
@@ -16,10 +19,11 @@ How DuckDB reads a format's blocks is in `engines/_sql_readers.py`, so that this
 import importlib
 import inspect
 import pkgutil
+from collections.abc import Sequence
 from functools import cache
-from typing import cast
+from typing import Any, cast
 
-from rangemill.formats.base import FormatModule, Settled
+from rangemill.formats.base import FormatModule, Settled, Source
 
 _NOT_FORMATS = frozenset({"base"})
 
@@ -50,3 +54,14 @@ def has_state(settled: Settled) -> bool:
 def align_takes(name: str, parameter: str) -> bool:
     """Whether the format's `align` has that parameter: `state` or `head`."""
     return parameter in inspect.signature(load(name).align).parameters
+
+
+def is_random_access(name: str) -> bool:
+    """Whether the format reads its objects at places of its own choice."""
+    return bool(getattr(load(name), "RANDOM_ACCESS", False))
+
+
+def settle_sources(module: Any, sources: Sequence[Source], options: dict[str, Any], for_sql: bool) -> Settled:
+    """`settle_sources` of a format that reads its objects at places of its own choice."""
+    settled: Settled = module.settle_sources(list(sources), options, for_sql)
+    return settled

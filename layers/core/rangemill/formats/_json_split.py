@@ -68,11 +68,12 @@ def _stop(
     """The rows of `[start, next element)` and what remains of the run; the records are the current tile's."""
     begin: int | None = first
     end: int | None = passage.reached
+    left = ""
     for done in tile(start, passage.reached, range_bytes):
         crc_value, assumed, left = passage.tile_done(done.end_exclusive)
         yield RangeDone(done, crc_value, begin, end, records, assumed, left)
         begin, end, records = None, None, 0  # the tiles that follow lie inside the last element
-    yield Remaining(ByteRange(passage.reached, run.end_exclusive))
+    yield Remaining(ByteRange(passage.reached, run.end_exclusive), left)
 
 
 class _Passage:

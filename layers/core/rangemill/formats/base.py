@@ -24,6 +24,19 @@ class Sample:
     object_bytes: int
 
 
+class Source(Protocol):
+    """A pinned object at any place."""
+
+    uri: str
+    size_bytes: int
+
+    def read(self, start: int, end: int) -> bytes:
+        """The bytes `[start, end)`, all of them."""
+
+    def stream(self, start: int, stop_hint: int) -> Iterator[bytes]:
+        """Pieces from `start` on: eagerly up to `stop_hint`, then lazily to the object's end."""
+
+
 class Settled(msgspec.Struct, frozen=True):
     """What Plan settles once per job and every worker obeys; it travels in the plan as JSON.
 
