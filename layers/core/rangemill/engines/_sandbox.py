@@ -10,8 +10,8 @@ import itertools
 import os
 import tempfile
 import weakref
-from dataclasses import dataclass
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -51,7 +51,6 @@ class Session:
         """The rows of a statement. Raises `duckdb.Error`."""
         return self._connection.execute(sql, parameters).fetchall()
 
-    def type_of(self, written: str) -> str:
     def stream(self, sql: str, rows: int) -> Iterator[list[tuple[Any, ...]]]:
         """The rows of a statement, so many at a time and no more of them in memory. Raises `duckdb.Error`."""
         self._connection.execute(sql)
@@ -62,6 +61,7 @@ class Session:
         """A type with its `id` and `children`."""
         return self._connection.sqltype(written)
 
+    def type_of(self, written: str) -> str:
         """A type as DuckDB spells it. Raises `duckdb.Error` for what is none."""
         return str(self._connection.sqltype(written))
 

@@ -110,6 +110,12 @@ def jsonl(blocks: list[bytes], columns: Columns, settled: Settled) -> tuple[list
     return files, select
 
 
+def _json_text(block: bytes) -> bytes:
+    if _lines.has_blank_line(block):
+        block = b"\n".join(_lines.lines_except(block, _lines.is_blank))
+    return block if block.endswith(b"\n") else block + b"\n"
+
+
 def parquet(
     blocks: list[SparseFile],
     columns: Columns,
@@ -122,12 +128,6 @@ def parquet(
         return f"SELECT {chosen} FROM {_parquet_files.reading(paths)}"
 
     return blocks, select
-
-
-def _json_text(block: bytes) -> bytes:
-    if _lines.has_blank_line(block):
-        block = b"\n".join(_lines.lines_except(block, _lines.is_blank))
-    return block if block.endswith(b"\n") else block + b"\n"
 
 
 def _groups(contents: Iterable[bytes]) -> Iterator[list[bytes]]:
@@ -155,15 +155,6 @@ def _list(texts: list[str]) -> str:
 READERS: Final[dict[str, Reader]] = {"text": text, "csv": csv, "jsonl": jsonl, "parquet": parquet}
 # Of the shapes that are lines of text: which lines are no records.
 LEFT_OUT: Final[dict[str, Callable[[bytes], bool]]] = {
-def records_of(block: bytes, settled: Settled) -> Iterator[bytes]:
-    """The records of a block that is text, one by one with their ends."""
-    if shape_of(settled) == "csv":
-        spans = _csv_rows.spans(block, _csv_options.of(settled).dialect)
-        return (block[start:following] for start, _, following in spans)
-    left_out = LEFT_OUT[shape_of(settled)]
-    return (line for line, _ in _lines.with_starts(block) if not left_out(line))
-
-
     "text": lambda _: False,
     "csv": _lines.is_empty,
     "jsonl": _lines.is_blank,

@@ -53,20 +53,20 @@ class SqlEngine:
         self._bound = bind(pipeline, settled)
         self._session = Session()
         self._session.run(f"CREATE TEMP TABLE {PARTIAL} ({definitions(self._bound.partial)})")
+        self._one_object = bool(self._bound.needed & {"_object", "_bucket"})
         self._is_binary = shape_of(settled) not in LEFT_OUT
         self._object = ObjectContext("", "", None)
-        self._one_object = bool(self._bound.needed & {"_object", "_bucket"})
         self._chunk = Chunk()
         self._taken = 0
         self._chunks = 0
         self._written: list[bytes] = []  # the output of a pipeline without `aggregate`
 
-    def begin_object(self, context: ObjectContext) -> None:
     @property
     def columns(self) -> frozenset[str]:
         """See `Engine`."""
         return self._bound.needed
 
+    def begin_object(self, context: ObjectContext) -> None:
         """See `Engine`."""
         if self._one_object:
             self._apply()
