@@ -17,7 +17,6 @@ from typing import Any, Final
 
 import duckdb
 
-from rangemill.engines import _bounds
 from rangemill.blocks import SparseFile
 from rangemill.engines import _bounds
 from rangemill.engines._memory_files import PROTOCOL, MemoryFiles
