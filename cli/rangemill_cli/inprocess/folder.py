@@ -14,6 +14,7 @@ from rangemill.errors import AccessRefused
 MANIFEST: Final = "_manifest.json"
 REPORT: Final = "report.json"
 _STAGED: Final = "published"
+_INDEX: Final = "index/"  # restart points of gzip files: kept for later runs over the same files
 
 
 class FolderStore:
@@ -27,6 +28,7 @@ class FolderStore:
         self._work = work
         self._out = out
         self._job = f"/{job_id}/"
+        self._index = _index_folder() or work
 
     @property
     def bucket(self) -> str:
@@ -103,6 +105,8 @@ class FolderStore:
         return outputs
 
     def _path(self, key: str) -> Path:
+        if key.startswith(_INDEX):
+            return self._index / key
         name = self._published_name(key)
         return self._work / key if name is None else self._work / _STAGED / name
 
@@ -123,6 +127,17 @@ class FolderStore:
                 aside.unlink()
             raise
         return aside
+
+
+def _index_folder() -> Path | None:
+    """The user's cache, or None where there is none to write to."""
+    home = os.environ.get("XDG_CACHE_HOME") or Path("~").expanduser() / ".cache"
+    folder = Path(home) / "rangemill"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return None
+    return folder if os.access(folder, os.W_OK) else None
 
 
 def withdraw(out: Path) -> None:

@@ -76,3 +76,18 @@ def verdict(job_id: str, wave_number: int, slot: int) -> str:
 def results(pipeline: str, job_id: str) -> str:
     """The default place of a job's output, with its final slash."""
     return f"results/{pipeline}/{job_id}/"
+
+
+def gzip_directory(identity: str) -> str:
+    """The restart points of a gzip object, written last. It expires before its points do: what it names is there."""
+    return f"index/directories/{identity}"
+
+
+def gzip_point(identity: str, stored: int) -> str:
+    """The restart point at that stored byte of a gzip object."""
+    return f"index/points/{identity}/{stored:016d}"
+
+
+def gzip_so_far(identity: str, stored: int) -> str:
+    """The restart points before that one, for the worker that goes on from there."""
+    return f"index/points/{identity}/{stored:016d}-so-far"

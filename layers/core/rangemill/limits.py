@@ -69,6 +69,7 @@ PIECE_BYTES: Final = 1 * MIB  # what is passed on at a time: small enough to sta
 TAIL_FIRST_BYTES: Final = 64 * KIB  # first GET past a run's end, doubled as the last record goes on
 READ_MAX_TRIES: Final = 6
 SAMPLE_BYTES: Final = 256 * KIB  # what Plan reads of a sample's head, middle and tail
+STREAM_MAX_SECONDS: Final = 780  # of a worker's 900 that Plan's estimate of an object that cannot be split may fill
 STOP_MARGIN_MS: Final = 30_000  # a worker stops taking records this long before its deadline, to publish in peace
 
 # --- prices in us-east-1, dollars: https://aws.amazon.com/{lambda,step-functions,s3}/pricing/ (November 2026) --------
