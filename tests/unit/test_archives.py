@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rangemill import formats
 from rangemill.archives import deflated, expand, zip_directory
 from rangemill.archives.expand import Expander
 from rangemill.blocks import Block, RangeDone
@@ -368,7 +367,7 @@ def test_a_deflated_member_is_read_as_what_it_was(data: bytes, sizes: list[int])
         size = sizes[len(pieces) % len(sizes)]
         pieces.append(stored[at : at + size])
         at += size
-    events = list(deflated.align(pin, iter([*pieces, b"what follows"]), formats.load("text"), TEXT, crc))
+    events = list(deflated.align(pin, iter([*pieces, b"what follows"]), TEXT, Nesting(), crc))
     assert b"".join(e.data for e in events if isinstance(e, Block)) == data
     (done,) = (e for e in events if isinstance(e, RangeDone))
     assert prove([segment_of(done)], len(stored), len(stored), "CRC32", crc(stored, 0), pin.uri) is True
@@ -391,5 +390,5 @@ def test_a_damaged_deflated_member_is_refused(change: Callable[[bytes], bytes], 
     stored = change(raw_deflate(data))
     pin = deflate_pin(data, stored)
     with pytest.raises(BadArchive, match=problem) as caught:
-        list(deflated.align(pin, iter([stored]), formats.load("text"), TEXT, zlib.crc32))
+        list(deflated.align(pin, iter([stored]), TEXT, Nesting(), zlib.crc32))
     assert caught.value.object_uri == "s3://b/a!m"

@@ -4,7 +4,6 @@ import json
 
 import pytest
 
-from rangemill import formats
 from rangemill.errors import BadRecord, BadRequest
 from rangemill.formats import _sniff, auto
 from rangemill.formats.base import Sample
@@ -95,24 +94,28 @@ def test_bytes_win_over_the_name(data: bytes, key: str, expected: str, note: str
     assert (note in (said or "")) if note else said is None
 
 
-def test_what_was_found_is_what_the_format_settles() -> None:
-    settled = formats.load("auto").settle([sample(ROWS.replace(b",", b";"))], {}, True)
-    assert (settled.format, settled.options["delimiter"]) == ("csv", ";")
-    assert settled.columns == [("id", "BIGINT"), ("name", "VARCHAR")]
-    assert settled.notes == []
+def resolved(data: bytes, **options: object) -> auto.Resolved:
+    found = auto.resolve([sample(data)], options)
+    assert found is not None
+    return found
+
+
+def test_what_was_found_goes_to_the_format_as_its_options() -> None:
+    found = resolved(ROWS.replace(b",", b";"))
+    assert (found.type, found.options, found.notes) == ("csv", {"delimiter": ";", "header": True}, [])
 
 
 def test_options_beside_auto_go_to_the_format() -> None:
-    settled = formats.load("auto").settle([sample(ROWS)], {"columns": {"id": "VARCHAR"}, "header": True}, True)
-    assert settled.columns == [("id", "VARCHAR"), ("name", "VARCHAR")]
+    found = resolved(ROWS, columns={"id": "VARCHAR"}, header=False)
+    assert found.options == {"delimiter": ",", "header": False, "columns": {"id": "VARCHAR"}}
     with pytest.raises(BadRequest, match=r"is jsonl by its first bytes.*unknown field `header`"):
-        formats.load("auto").settle([sample(LINES)], {"header": True}, True)
+        resolved(LINES, header=True)
 
 
 def test_a_first_row_of_data_is_no_header_and_the_job_says_so() -> None:
-    settled = formats.load("auto").settle([sample(b"1,2\n3,4\n")], {}, True)
-    assert settled.options["header"] is False
-    assert "looks like data" in settled.notes[0]
+    found = resolved(b"1,2\n3,4\n")
+    assert found.options["header"] is False
+    assert "looks like data" in found.notes[0]
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,10 @@ from typing import Any, Final
 import msgspec
 
 from rangemill import code, formats, keys, messages, outcomes, pages, retries
-from rangemill.archives import deflated
+from rangemill.archives import deflated, tar_stream
+from rangemill.archives.tar_stream import MemberBegins
 from rangemill.blocks import Block, RangeDone, Remaining, Whole
+from rangemill.compression import looking
 from rangemill.engines import make_engine
 from rangemill.engines.base import Engine, ObjectContext
 from rangemill.errors import (
@@ -23,7 +25,7 @@ from rangemill.errors import (
     UserCodeError,
 )
 from rangemill.formats.base import Event, FormatModule
-from rangemill.gateways import Gateways, Objects
+from rangemill.gateways import Gateways, Objects, Store
 from rangemill.ledger import CRC_FUNCTIONS, Segment, merge, segment_of
 from rangemill.limits import SAMPLE_BYTES
 from rangemill.messages import (
@@ -83,7 +85,7 @@ def process(
     """The outcome of a slot: its header and its partial. Raises what format, engine and gateways raise."""
     started, requests_before = time.monotonic(), gateways.objects.requests
     pipeline = pages.pipeline_of(plan)
-    work = _Work(plan, pipeline, gateways.objects, should_stop)
+    work = _Work(plan, pipeline, gateways.objects, gateways.store, should_stop)
     work.slot(slot)
     partial, taken = work.engine.finish() if work.engine is not None else (b"", 0)
     records = sum(segment.records for _, segments in work.rows for segment in segments)
@@ -134,6 +136,7 @@ class _Work:
     plan: Plan
     pipeline: Pipeline
     reader: Objects
+    store: Store
     should_stop: ShouldStop
     engine: Engine | None = None  # made for the first object that has bytes
     rows: list[tuple[int, list[Segment]]] = field(default_factory=list)
@@ -164,6 +167,8 @@ class _Work:
                 match event:
                     case Block() | Whole():
                         engine.take(event)
+                    case MemberBegins():
+                        engine.begin_object(ObjectContext(pin.bucket, pin.key, pin.version_id, event.name))
                     case RangeDone():
                         segments.append(segment_of(event))
                     case Remaining():
@@ -186,13 +191,22 @@ class _Work:
                 close()
         self.rows.append((pin.index, merge(segments, pin.crc_name, pin.uri)))
 
-    def _events(self, pin: PinnedObject, run: Run, module: FormatModule, pieces: Iterator[bytes]) -> Iterator[Event]:
+    def _events(
+        self, pin: PinnedObject, run: Run, module: FormatModule, pieces: Iterator[bytes]
+    ) -> Iterator[Event | MemberBegins]:
         settled, crc = self.plan.settled, CRC_FUNCTIONS[pin.crc_name][0]
         if pin.compression == deflated.NAME:
-            return deflated.align(pin, pieces, module, settled, crc)
+            return deflated.align(pin, pieces, settled, self.pipeline.format.nesting, crc)
         tile = ByteRange(run.start, run.end)
         if formats.is_random_access(settled.format) and not pin.compression:
             return self._of_source(pin, run, tile)
+        if pin.archive:
+            around = looking.around_of(pin, self.reader, self.store)
+            return tar_stream.events(pin, pieces, settled, self.pipeline.format.nesting, around, crc)
+        if looking.is_mode(pin.compression):
+            reading = looking.reading(pin, settled, self.pipeline.format, self.reader, self.plan.objects > 1)
+            around = looking.around_of(pin, self.reader, self.store)
+            return reading.align(tile, run.range_bytes, pieces, around, crc, self.should_stop, run.state)
         more: dict[str, Any] = {}
         if formats.align_takes(settled.format, "state"):
             more["state"] = run.state
@@ -233,13 +247,13 @@ class _Work:
         if formats.is_random_access(self.plan.settled.format) and not pin.compression:
             return pin, iter(())  # it reads by itself; of what is read in parts no CRC is compared
         if pin.crc_later and run.start == 0 and run.end == pin.size_bytes:
-            pin, pieces = self.reader.read_whole(pin)
+            pin, pieces = looking.sniffed(*self.reader.read_whole(pin), self.pipeline.format)
             self.pins.append(pin)
             return pin, pieces
         if pin.crc_later:  # a part of it, after a stop or a halving: the parts must agree on the checksum
             pin = self._complete(pin)
-        start = max(0, run.start - module.look_behind(self.plan.settled))
-        return pin, self.reader.read(pin, start, run.end)
+        behind = 0 if looking.is_mode(pin.compression) else module.look_behind(self.plan.settled)
+        return pin, self.reader.read(pin, max(0, run.start - behind), run.end)
 
     def _complete(self, pin: PinnedObject) -> PinnedObject:
         """The pin with the version and the CRC that HEAD tells. Raises `ObjectChanged`, `ObjectMissing`."""
@@ -247,5 +261,6 @@ class _Work:
         pin = msgspec.structs.replace(
             pin, version_id=found.version_id, crc_name=found.crc_name, crc=found.crc, crc_later=False
         )
+        pin = looking.sniffed_in_place(pin, self.pipeline.format, self.reader)
         self.pins.append(pin)
         return pin

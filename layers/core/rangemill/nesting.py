@@ -15,10 +15,13 @@ from rangemill.units import parse_bytes
 
 # Below this much output no ratio is suspect: a small file of one repeated line is no bomb.
 RATIO_FLOOR_BYTES: Final = 64 * 2**20
+COMPRESSIONS: Final = ("bzip2", "gzip", "lz4", "xz", "zstd")  # the modules of `rangemill.compression`
 
 
 class Nesting(Struct, frozen=True, forbid_unknown_fields=True):
     """`unit: object` hands over whole objects; `archive` and `members` say which files inside archives are meant.
+
+    `compression` is sniffed by each object's first bytes (`auto`), or one codec's name, or `none`.
 
     `archive` None is `auto` for `type: auto` and `none` for every other format. `members` are patterns with `*`, `?`
     and `[…]`; a `*` goes over slashes as well. `max_ratio` (logical bytes of one stored byte, beyond 64 MiB of output)
@@ -26,6 +29,7 @@ class Nesting(Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     unit: Literal["record", "object"] = "record"
+    compression: str = "auto"
     archive: Literal["none", "auto", "zip", "tar"] | None = None
     members: str | list[str] = "*"
     max_ratio: Annotated[int, Meta(ge=1)] = 1000
@@ -33,6 +37,10 @@ class Nesting(Struct, frozen=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         msgspec.structs.force_setattr(self, "max_logical_bytes", parse_bytes(self.max_logical_bytes))
+        if self.compression not in ("auto", "none", *COMPRESSIONS):
+            raise ValueError(
+                f"expected `compression` to be auto, none or one of {', '.join(COMPRESSIONS)}, not {self.compression!r}"
+            )
         if not self.members:
             raise ValueError("expected `members` to be a pattern or a list of patterns, not nothing")
 

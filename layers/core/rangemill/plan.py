@@ -11,8 +11,10 @@ from rangemill import decide, formats, keys, messages, pages, pinning
 from rangemill.archives import expand
 from rangemill.archives.expand import Expander, passed_over_sentence
 from rangemill.archives.pages import PageBuilder, reads_archives
-from rangemill.archives.sample import logical_head
+from rangemill.archives.sample import logical_head, of_compressed_tar
+from rangemill.compression import looking
 from rangemill.errors import BadRecord, BadRequest
+from rangemill.formats import auto
 from rangemill.formats.base import Sample, Settled
 from rangemill.gateways import Gateways, Objects, Store
 from rangemill.limits import PLAN_STEP_PAGES, SAMPLE_BYTES
@@ -29,17 +31,13 @@ from rangemill.messages import (
     StateMessage,
     now_text,
 )
-from rangemill.pipeline import Pipeline
+from rangemill.pipeline import FormatSpec, Pipeline
 from rangemill.sources import PinnedSource
 from rangemill.spans import read_span
 
 _SAMPLED_OBJECTS: Final = 3
 # What other formats begin with; a file that lies about itself would otherwise be cut at the wrong bytes.
 _FOREIGN_MAGIC: Final = {
-    b"\x1f\x8b": "gzip",
-    b"\x28\xb5\x2f\xfd": "zstd",
-    b"BZh91AY&SY": "bzip2",  # three letters alone may begin a line of text
-    b"\xfd7zXZ\x00": "xz",
     b"PAR1": "Parquet",
     b"Obj\x01": "Avro",
 }
@@ -107,7 +105,9 @@ class _Pager:
             )
             of_archives = partial(self._builder.build, number)
         range_bytes = _range_bytes(request, self._defaults)
-        return pinning.build_page(request, before, self._gateways.objects, range_bytes, spec, of_archives)
+        page = pinning.build_page(request, before, self._gateways.objects, range_bytes, spec, of_archives)
+        pins = looking.look_at_all(page.objects, spec, self._gateways.objects, self._gateways.store)
+        return msgspec.structs.replace(page, objects=pins, level=looking.level(pins, page.level))
 
     def _made(self, number: int) -> PlanPage:
         return pages.plan_page(self._gateways.store, self._job_id, number)
@@ -143,7 +143,8 @@ def _settle(
         raise BadRequest(f"no object lies under {where}; there is nothing to run {request.pipeline_name} over")
     if store.get(keys.plan(context.job_id)) is None:
         pipeline = pages.pipeline(request.pipeline_text, request.pipeline_file)
-        settled = settle_schema(pipeline, _objects_to_sample(store, context.job_id, page_count), gateways.objects)
+        sampled = _objects_to_sample(store, context.job_id, page_count)
+        settled = settle_schema(pipeline, sampled, gateways.objects)
         # Imported here: a repeat of Plan, and every generation after the first, needs no engine.
         from rangemill.engines import check_pipeline  # noqa: PLC0415
 
@@ -163,7 +164,7 @@ def _settle(
             objects=objects,
             bytes=size_bytes,
             pages=page_count,
-            warnings=[*_notes(settled, last_page), *warnings],
+            warnings=[*_notes(settled, last_page), *looking.notes(sampled, pipeline.format), *warnings],
             level=last_page.level if last_page.level != "bytes" and settled.level != "stream" else "",
         )
         store.put_once(keys.plan(context.job_id), messages.encode(plan))
@@ -198,21 +199,41 @@ def settle_schema(pipeline: Pipeline, objects: list[PinnedObject], reader: Objec
     present = [o for o in objects if o.size_bytes > 0]
     chosen = present[:1] + present[len(present) // 2 :][:1] + present[-1:] if len(present) > 1 else present
     chosen = list(dict.fromkeys(chosen))[:_SAMPLED_OBJECTS]
-    module = formats.load(pipeline.format.type)
-    if formats.is_random_access(pipeline.format.type) and not any(pin.compression for pin in chosen):
+    spec = pipeline.format
+    if spec.type != "auto":
+        return _settle_as(spec, chosen, reader, pipeline.is_sql)
+    found = auto.resolve([sample for pin in chosen for sample in _samples(pin, spec, reader)], spec.options)
+    if found is None:
+        return Settled("auto", spec.options)
+    spec = msgspec.structs.replace(spec, type=found.type, options=found.options)
+    settled = _settle_as(spec, chosen, reader, pipeline.is_sql)
+    return msgspec.structs.replace(settled, notes=[*found.notes, *settled.notes])
+
+
+def _settle_as(spec: FormatSpec, chosen: list[PinnedObject], reader: Objects, for_sql: bool) -> Settled:
+    module = formats.load(spec.type)
+    if formats.is_random_access(spec.type) and not any(pin.compression for pin in chosen):
         sources = [PinnedSource(reader, pin) for pin in chosen]
-        return formats.settle_sources(module, sources, pipeline.format.options, pipeline.is_sql)
-    samples = [sample for pin in chosen for sample in _samples(pin, reader)]
+        return formats.settle_sources(module, sources, spec.options, for_sql)
+    samples = [sample for pin in chosen for sample in _samples(pin, spec, reader)]
     for sample in samples:
-        if sample.offset == 0 and pipeline.format.type not in ("auto", "object"):
-            _refuse_foreign(sample, pipeline.format.type)
-    return module.settle(samples, pipeline.format.options, pipeline.is_sql)
+        if sample.offset == 0 and spec.type != "object":
+            _refuse_foreign(sample, spec.type)
+    return module.settle(samples, spec.options, for_sql)
 
 
-def _samples(pin: PinnedObject, reader: Objects) -> Iterator[Sample]:
+def _samples(pin: PinnedObject, spec: FormatSpec, reader: Objects) -> Iterator[Sample]:
     """Head, and of large objects middle and tail; of what must be unpacked the head."""
     if pin.logical_bytes is not None:
         yield logical_head(pin, reader)
+        return
+    if pin.archive:
+        yield from of_compressed_tar(pin, spec.nesting, reader)
+        return
+    if pin.crc_later:
+        pin = looking.sniffed_in_place(pin, spec, reader)
+    if looking.is_mode(pin.compression):
+        yield from looking.samples(pin, spec, reader)
         return
     starts = [0]
     if pin.size_bytes > 3 * SAMPLE_BYTES:
@@ -231,7 +252,7 @@ def _refuse_foreign(sample: Sample, type_name: str) -> None:
         remedy = f"{found} is not supported in this version: store it uncompressed as text, JSONL or CSV"
         if found in ("Parquet", "Avro"):
             remedy = f"say `type: {found.lower()}`"
-    if found is not None:
+    if found is not None and found.lower() != type_name:
         raise BadRecord(
             f"{sample.object_uri} is {found} by its first bytes, but the pipeline reads it as {type_name}; {remedy}",
             object_uri=sample.object_uri,

@@ -1,5 +1,6 @@
 """Archives from request to result: members in SQL and in Python, at any range, with their own checksums."""
 
+import gzip
 import hashlib
 import io
 import json
@@ -142,6 +143,90 @@ def test_no_zip_where_a_zip_was_promised(room: Any) -> None:
         document = room.json("run", pipeline, room.file(body), "--workers", "0", exit_code=1)
         assert document["error"]["type"] == "BadArchive"
         assert "it was cut off, or is none" in document["error"]["message"]
+
+
+# --- compressed tars ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def compressed(archives: dict[str, str]) -> str:
+    return tarred("t.tar.gz", FILES | OTHERS, "w:gz")
+
+
+STREAMED = {"complete": True, "level": "stream", "checksum": "CRC64NVME", "matched": True}
+
+
+@pytest.mark.parametrize(
+    "form", ["{type: csv, archive: tar, members: '*.csv'}", "{type: auto, members: 'd/*'}", SQL[1]]
+)
+@pytest.mark.parametrize("range_bytes", ["50", "100000000"])
+def test_a_compressed_tar_is_streamed_in_one_pass(room: Any, compressed: str, form: str, range_bytes: str) -> None:
+    for pipeline in (room.pipeline("sql", SQL[0], form, SQL[2]), room.pipeline("sums", "{python: sums:Sums}", form)):
+        document = room.json("run", pipeline, compressed, "--workers", "0", "--range-bytes", range_bytes)
+        assert room.rows(document) == expected(compressed)
+        assert (document["objects"], document["ranges"], document["records"]) == (1, 1, 1800)
+        assert document["proof"] == STREAMED
+
+
+def test_members_of_a_compressed_tar_as_whole_objects(room: Any, compressed: str) -> None:
+    pipeline = room.pipeline("digests", "{python: sums:Digests}", "{type: object, archive: auto}")
+    document = room.json("run", pipeline, compressed, "--workers", "0")
+    files = FILES | OTHERS
+    assert room.rows(document) == [
+        {"member": name, "uri": f"{compressed}!{name}", "digest": hashlib.sha256(files[name]).hexdigest()}
+        for name in sorted(files)
+    ]
+    assert document["records"] == len(files)
+
+
+@pytest.mark.parametrize("cut", [30, 400, -9, -1])
+def test_a_compressed_tar_that_was_cut_off_is_refused(room: Any, compressed: str, cut: int) -> None:
+    path = Path(compressed)
+    path.write_bytes(path.read_bytes()[:cut])
+    pipeline = room.pipeline("sums", "{python: sums:Sums}", SQL[1])
+    document = room.json("run", pipeline, compressed, "--workers", "0", exit_code=1)
+    assert document["error"]["type"] in ("BadCompression", "BadArchive")
+    assert document["error"]["object"].startswith(compressed)
+
+
+@pytest.mark.parametrize("archive", ["tar", "tar.gz"])
+@pytest.mark.parametrize(
+    ("names", "problem"),
+    [(["../a.csv"], "has `..`"), (["/a.csv"], "absolute path"), (["a.csv", "a.csv"], "is there twice")],
+)
+def test_a_tar_that_is_not_to_be_trusted_is_refused(room: Any, archive: str, names: list[str], problem: str) -> None:
+    with tarfile.open(f"t.{archive}", "w:gz" if archive == "tar.gz" else "w") as tar:
+        for name in names:
+            info = tarfile.TarInfo(name)
+            info.size = 4
+            tar.addfile(info, io.BytesIO(b"a\n1\n"))
+    document = room.json(
+        "run", room.python("Lines", "{type: text, archive: auto}"), f"t.{archive}", "--workers", "0", exit_code=1
+    )
+    assert document["error"]["type"] == "BadArchive"
+    assert problem in document["error"]["message"]
+    assert document["error"]["object"].endswith(f"t.{archive}!{names[-1]}")
+
+
+def test_what_is_compressed_twice_is_refused_by_name(room: Any) -> None:
+    inner = gzip.compress(b"a,b\n1,2\n")
+    for path in (
+        tarred("t.tar.gz", {"a.csv.gz": inner}, "w:gz"),
+        zipped("t.zip", zipfile.ZIP_DEFLATED, {"a.csv.gz": inner}),
+    ):
+        document = room.json(
+            "run", room.python("Lines", "{type: text, archive: auto}"), path, "--workers", "0", exit_code=1
+        )
+        assert "is gzip inside what is compressed already" in document["error"]["message"]
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_a_stored_member_may_be_compressed_itself(room: Any, kind: str) -> None:
+    files = {"a.csv.gz": gzip.compress(b"a,b\n1,2\n" * 500), "b.csv": b"a,b\n3,4\n"}
+    path = tarred("t.tar", files) if kind == "tar" else zipped("t.zip", zipfile.ZIP_STORED, files)
+    document = room.json("run", room.python("Lines", "{type: text, archive: auto}"), path, "--workers", "0")
+    assert document["records"] == 1002
+    assert document["objects"] == 2
 
 
 # --- auto -----------------------------------------------------------------------------------------------------------

@@ -9,10 +9,12 @@ import zlib
 from collections.abc import Iterator
 from typing import Final
 
-from rangemill.blocks import Block, RangeDone, Whole
+from rangemill.archives.inside import inside
+from rangemill.blocks import RangeDone
 from rangemill.errors import BadArchive, IncompleteProof
-from rangemill.formats.base import Crc, Event, FormatModule, Settled
+from rangemill.formats.base import Crc, Event, Settled
 from rangemill.messages import PinnedObject
+from rangemill.nesting import Nesting
 from rangemill.ranges import ByteRange
 
 NAME: Final = "deflate"  # what `PinnedObject.compression` says of such a member
@@ -76,15 +78,13 @@ def inflate(stored: Iterator[bytes], pin: PinnedObject) -> Iterator[bytes]:
         raise _bad(pin, made, f"its data has CRC-32 {crc32:08x}, its directory says {pin.logical_crc:08x}")
 
 
-def align(
-    pin: PinnedObject, pieces: Iterator[bytes], module: FormatModule, settled: Settled, crc: Crc
-) -> Iterator[Event]:
+def align(pin: PinnedObject, pieces: Iterator[bytes], settled: Settled, nesting: Nesting, crc: Crc) -> Iterator[Event]:
     """The events of a whole deflated member: places are logical, the tile and its CRC are of the stored bytes."""
     size = pin.logical_bytes or 0
     stored = Passed(pieces, pin.size_bytes, crc)
     logical = inflate(iter(stored), pin)
     inner = None
-    for event in logical_events(logical, size, module, settled):
+    for event in inside(pin.uri, logical, size, settled, nesting):
         if isinstance(event, RangeDone):
             inner = event
         else:
@@ -95,25 +95,8 @@ def align(
     if inner is None:
         raise IncompleteProof(f"{pin.uri} was not read to its end", object_uri=pin.uri)
     tile = ByteRange(0, pin.size_bytes)
-    yield RangeDone(tile, stored.crc, inner.first, inner.end, inner.records, inner.assumed, inner.left, size)
-
-
-def logical_events(
-    logical: Iterator[bytes], size: int, module: FormatModule, settled: Settled
-) -> Iterator[Block | Whole | RangeDone]:
-    """Blocks, and one `RangeDone`, of logical bytes that are read from their beginning to their end."""
-    if size == 0:
-        records = 0
-        for event in getattr(module, "empty", lambda _: iter(()))(settled):
-            if isinstance(event, Block | Whole):
-                records += event.records if isinstance(event, Block) else 1
-                yield event
-        yield RangeDone(ByteRange(0, 1), 0, 0, 0, records)  # the tile is not used: there is no empty one
-        return
-    for event in module.align(ByteRange(0, size), size, size, logical, settled, zlib.crc32, lambda: False):
-        if not isinstance(event, Block | Whole | RangeDone):
-            raise IncompleteProof("a member that must be read to its end was left before")
-        yield event
+    total = size if inner.total is None else inner.total  # of formats whose places are no offsets
+    yield RangeDone(tile, stored.crc, inner.first, inner.end, inner.records, inner.assumed, inner.left, total)
 
 
 def _bad(pin: PinnedObject, offset: int, problem: str) -> BadArchive:

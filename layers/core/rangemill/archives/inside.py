@@ -18,14 +18,8 @@ def inside(
 ) -> Iterator[Block | Whole | RangeDone]:
     """The blocks of a member that has no bytes of its own in S3, and one `RangeDone`, whose tile is `[0, size)`.
 
-    Raises `BadArchive` for a member that is compressed once more, or whose format must be read at any place.
+    Raises `BadArchive` for a member that is compressed once more.
     """
-    if formats.is_random_access(settled.format):
-        raise BadArchive(
-            f"{uri}: {settled.format} is read at places of its own choice, which a compressed archive does not have; "
-            "store the file in a zip without compression",
-            object_uri=uri,
-        )
     module = formats.load(settled.format)
     if size == 0:
         records = 0

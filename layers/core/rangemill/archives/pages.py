@@ -10,9 +10,12 @@ from typing import Final
 
 import msgspec
 
-from rangemill.archives import expand
+from rangemill import compression
+from rangemill.archives import expand, tar_headers
 from rangemill.archives.expand import Expander
-from rangemill.errors import BadArchive
+from rangemill.compression import looking
+from rangemill.compression.base import Mode
+from rangemill.errors import BadArchive, RangemillError
 from rangemill.gateways import Objects
 from rangemill.limits import PLAN_PAGE_OBJECTS
 from rangemill.messages import JobRequest, ObjectRef, PinnedObject, PlanPage, PlanResume
@@ -107,11 +110,35 @@ class PageBuilder:
         asked = wanted(self.spec)
         if asked == "zip":
             return pin, "zip"
-        head = read_span(self.objects, pin, 0, min(expand.HEAD_BYTES, pin.size_bytes))
+        head = read_span(self.objects, pin, 0, min(compression.SNIFF_BYTES, pin.size_bytes))
         found = expand.kind_of(head)
         if asked == "tar" and found == "zip":
             raise BadArchive(f"{pin.uri} is a zip, not a tar; say `archive: zip` or `auto`", object_uri=pin.uri)
+        try:
+            unpacked = self._compressed_tar(pin, head) if found is None else None
+        except RangemillError as error:
+            error.object_uri = error.object_uri or pin.uri
+            raise
+        if unpacked is not None:
+            return unpacked, "compressed tar"
         return pin, "tar" if asked == "tar" else found or ""
+
+    def _compressed_tar(self, pin: PinnedObject, head: bytes) -> PinnedObject | None:
+        """The pin of a compressed tar, which one worker streams; None for what is none."""
+        codec = compression.sniff(head)
+        if codec == compression.NONE:
+            return None
+        mode = compression.load(codec).mode(head, None).name
+        unpacked = msgspec.structs.replace(pin, compression=mode, whole=True, archive="tar")
+        inner = b""
+        for piece in looking.logical_pieces(unpacked, self.spec.nesting, self.objects):
+            inner += piece
+            if len(inner) >= tar_headers.BLOCK:
+                break
+        if wanted(self.spec) != "tar" and not tar_headers.looks_like_tar(inner):
+            return None
+        looking.require_time(unpacked, Mode(mode, whole=True))
+        return unpacked
 
     def _refs(self, resume: PlanResume) -> Iterator[tuple[ObjectRef, PlanResume]]:
         """What is to be looked at, and where to go on after each."""

@@ -26,13 +26,9 @@ def look_behind(settled: Settled) -> int:  # noqa: ARG001 - the interface
     return 0
 
 
-def settle(samples: list[Sample], options: dict[str, Any], for_sql: bool) -> Settled:
-    """See `FormatModule`: what the format that was found settles. Raises what `resolve` raises."""
-    found = resolve(samples, options)
-    if found is None:
-        return Settled("auto", options)
-    settled = formats.load(found.type).settle(samples, found.options, for_sql)
-    return msgspec.structs.replace(settled, notes=[*found.notes, *settled.notes])
+def settle(samples: list[Sample], options: dict[str, Any], for_sql: bool) -> Settled:  # noqa: ARG001 - the interface
+    """Of objects without bytes nothing is settled; for others Plan asks `resolve` and settles what that names."""
+    return Settled("auto", options)
 
 
 @dataclass(frozen=True, slots=True)
