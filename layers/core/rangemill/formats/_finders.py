@@ -54,8 +54,8 @@ class Delimiters:
         self._unit_bytes = unit_bytes
         self.overlaps = any(delimiter[shift:] == delimiter[:-shift] for shift in range(unit_bytes, size, unit_bytes))
         self.look_behind = max(chain_bytes, 2 * size) if self.overlaps else size
-        self._floor = 0  # no delimiter begins before it; with a state, the end of the last one
-        self._before = 0  # the one before that
+        self._floor = 0  # no delimiter that is still sought begins before it; the end of the last one found
+        self._before = 0  # what it was before that one
 
     def enter(self, window: Window, start: int, state: str | None) -> str:
         """See `Finder`."""
@@ -68,32 +68,40 @@ class Delimiters:
             return state
         while window.end < start:
             window.more()
-        anchor = start - size + 1
-        while anchor > 0:
-            # Nothing that begins before the anchor reaches beyond it: what follows is independent of what precedes.
-            found = window.rfind(self._delimiter, max(0, anchor - size + 1), anchor + size - 1, self._unit_bytes)
-            if found < 0:
-                break
-            anchor = found
-        is_certain = anchor <= 0 or window.base == 0 or anchor >= window.base + size - 1
-        self._floor = max(0, anchor) if is_certain else window.base + size - 1
+        seen = 0 if window.base == 0 else window.base + size - 1  # what begins before the window may reach to here
+        anchor = self._anchor(window, start, seen)
+        self._floor = max(anchor, seen)
         while True:
             found = window.find(self._delimiter, self._floor, self._unit_bytes)
             if found < 0 or found + size > start:
                 break
             self._floor = found + size
         known = self.state_at(start)
-        if is_certain or known:
+        if anchor >= seen or known:
             return known
         self._floor = start - size + 2  # an assumption must have a name, or nobody would confirm it
         return self.state_at(start)
+
+    def _anchor(self, window: Window, at: int, low: int) -> int:
+        """A position before `at` that no delimiter reaches across: what follows it does not depend on what precedes.
+
+        It lies at least one byte less than a delimiter before `at`, and before `low` where there is none behind that.
+        """
+        size = len(self._delimiter)
+        anchor = at - size + 1
+        while anchor >= low:
+            found = window.rfind(self._delimiter, anchor - size + 1, anchor + size - 1, self._unit_bytes)
+            if found < 0:
+                break
+            anchor = found
+        return anchor
 
     def seek(self, window: Window, at_least: int, at_most: int | None, grown: Grown) -> int | None:
         """See `Finder`."""
         size = len(self._delimiter)
         if self.overlaps and self._floor == at_least:  # a run that begins with a record
             return at_least
-        at = self._floor if self.overlaps else max(self._floor, at_least - size)
+        at = self._sound_start(window, at_least)
         while True:
             found = window.find(self._delimiter, at, self._unit_bytes)
             if found < 0:
@@ -116,6 +124,15 @@ class Delimiters:
                 return end
             at = end
 
+    def _sound_start(self, window: Window, at_least: int) -> int:
+        """From where to look for delimiters that end at or after `at_least`, without looking at all before them."""
+        if not self.overlaps:
+            return max(self._floor, at_least - len(self._delimiter))
+        while window.end < at_least and window.more():
+            pass
+        self._floor = max(self._floor, self._anchor(window, at_least, self._floor))
+        return self._floor
+
     def state_at(self, edge: int) -> str:
         """See `Finder`."""
         if not self.overlaps:
@@ -126,7 +143,12 @@ class Delimiters:
     def last_start(self, window: Window, begin: int, before: int) -> int:
         """See `Finder`."""
         if self.overlaps:
-            return max(begin, self._floor if self._floor < before else self._before)
+            last = begin
+            while (found := window.find(self._delimiter, last, self._unit_bytes)) >= 0:
+                if found + len(self._delimiter) >= before:
+                    break
+                last = found + len(self._delimiter)
+            return last
         found = window.rfind(self._delimiter, begin, before - 1, self._unit_bytes)
         return begin if found < 0 else found + len(self._delimiter)
 

@@ -39,6 +39,11 @@ def look_behind(settled: Settled) -> int:
     return _delimited.LOOK_BEHIND_BYTES if encoding == "utf-8" else _transcoded.finder(encoding).look_behind
 
 
+def counts_from_start(options: dict[str, Any]) -> bool:
+    """Whether it must be known how far from the object's first byte a line is: for code units."""
+    return _encodings.unit_bytes(msgspec.convert(options, Options).encoding) > 1
+
+
 def settle(samples: list[Sample], options: dict[str, Any], for_sql: bool) -> Settled:
     """See `FormatModule`: for SQL the names seen in the samples with their widest types, declared ones as declared."""
     given = msgspec.convert(options, Options)

@@ -18,7 +18,17 @@ from rangemill.formats._text_reading import Reading
 from rangemill.formats.base import Crc, Event, Sample, Settled
 from rangemill.ranges import ByteRange
 
-__all__ = ["Options", "align", "has_state", "known_columns", "locate", "look_behind", "records", "settle"]
+__all__ = [
+    "Options",
+    "align",
+    "counts_from_start",
+    "has_state",
+    "known_columns",
+    "locate",
+    "look_behind",
+    "records",
+    "settle",
+]
 
 
 def look_behind(settled: Settled) -> int:
@@ -31,6 +41,12 @@ def has_state(settled: Settled) -> bool:
     """Only a delimiter that overlaps itself has one."""
     finder = _text_reading.of(settled).separation.finder()
     return isinstance(finder, Delimiters) and finder.overlaps
+
+
+def counts_from_start(options: dict[str, Any]) -> bool:
+    """Whether it must be known how far from the object's first byte a record is: for lengths and code units."""
+    given = msgspec.convert(options, Options)
+    return given.record_bytes is not None or _encodings.unit_bytes(given.encoding) > 1
 
 
 def known_columns(options: dict[str, Any]) -> list[tuple[str, str]] | None:
