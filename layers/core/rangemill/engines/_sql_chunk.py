@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 import duckdb
 
 from rangemill.blocks import Block, SparseFile
-from rangemill.engines import _sql_bind, _sql_find
+from rangemill.engines import _sql_bind, _sql_csv, _sql_find
 from rangemill.engines._sandbox import Session
 from rangemill.engines._sql_bind import Bound
 from rangemill.engines._sql_names import LOADED, PLACES, Columns, literal, quote
-from rangemill.engines._sql_readers import LEFT_OUT, READERS, shape_of
+from rangemill.engines._sql_readers import LEFT_OUT, READERS, records_of, shape_of
 from rangemill.engines.base import ObjectContext
 from rangemill.errors import BadRecord, CountMismatch
 from rangemill.formats import _lines
@@ -48,18 +48,35 @@ class Chunk:
 def load(session: Session, chunk: Chunk, bound: Bound, settled: Settled) -> None:
     """Make the chunk's records the relation `records`, with the columns that the statement needs.
 
-    The other columns are there as NULL, so that names bind; nothing reads them. Raises `BadRecord` for a record that
-    does not have its format or does not fit its column, `CountMismatch` when DuckDB took another number of records.
+    The other columns are there as NULL, so that names bind; nothing reads them (`validate: all` reads all). Raises
+    `BadRecord` for a record that does not have its format or does not fit its column, `CountMismatch` when DuckDB took
+    another number of records.
     """
     blocks = [block.data if block.file is None else block.file for _, block in chunk.blocks]
-    columns = [(name, of) for name, of in bound.records if name in bound.needed and _is_data(name, settled)]
+    wants_all = settled.options.get("validate") == "all"
+    columns = [
+        (name, of) for name, of in bound.records if (wants_all or name in bound.needed) and _is_data(name, settled)
+    ]
     try:
         taken = load_rows(session, blocks, columns, settled)
     except (duckdb.Error, BadRecord) as error:
-        raise _bad_record(session, chunk, columns, settled, error) from error
+        taken = _load_again(session, chunk, columns, settled, error)
     if taken != chunk.records:
         raise _count_mismatch(session, chunk, columns, settled, taken)
     _make_records(session, chunk, bound, settled, {name for name, _ in columns})
+
+
+def _load_again(session: Session, chunk: Chunk, columns: Columns, settled: Settled, error: Exception) -> int:
+    """What DuckDB refused, as it takes it: only CSV has another way of writing. Raises `BadRecord`, `CountMismatch`."""
+    if shape_of(settled) != "csv":
+        raise _bad_record(session, chunk, columns, settled, error) from error
+    anew = Chunk()
+    for of, block in chunk.blocks:
+        anew.add(of, _sql_csv.written_anew(of, block, _places(block, settled), settled))
+    try:
+        return load_rows(session, [block.data for _, block in anew.blocks], columns, settled)
+    except (duckdb.Error, BadRecord) as again:
+        raise _bad_record(session, anew, columns, settled, again) from again
 
 
 def load_rows(session: Session, blocks: Sequence[bytes | SparseFile], columns: Columns, settled: Settled) -> int:
@@ -188,14 +205,13 @@ class _Lines:
     """The chunk's records one by one, with where each is from; made only to find a bad one."""
 
     def __init__(self, chunk: Chunk, settled: Settled) -> None:
-        left_out = LEFT_OUT[shape_of(settled)]
         self._blocks = chunk.blocks
         self._firsts: list[int] = []
         self._starts: list[int] = []
         self.lines: list[bytes] = []
         for _, block in chunk.blocks:
             self._firsts.append(len(self.lines))
-            self.lines.extend(line for line, _ in _lines.with_starts(block.data) if not left_out(line))
+            self.lines.extend(records_of(block.data, settled))
             self._starts.extend(_places(block, settled))
 
     def place(self, index: int) -> tuple[ObjectContext, int]:

@@ -13,8 +13,7 @@ from rangemill.blocks import SparseFile
 from rangemill.engines import _parquet_files
 from rangemill.engines._exact_casts import exact_cast
 from rangemill.engines._sql_names import Columns, literal, quote
-from rangemill.formats import _lines
-from rangemill.formats import csv as csv_format
+from rangemill.formats import _csv_options, _csv_rows, _lines
 from rangemill.formats.base import Settled
 
 _FILE_BYTES: Final = 4 * 2**20  # `string_split` over 64 MiB at once is forty times slower than over 4
@@ -56,16 +55,19 @@ def _line_text(block: bytes, has_returns: bool) -> bytes:
 
 def csv(blocks: list[bytes], columns: Columns, settled: Settled) -> tuple[list[bytes], Callable[[list[str]], str]]:
     """Every column as text, so that what a typed read would round is seen; then exact casts."""
-    options = csv_format.options_of(settled)
-    files = [b"".join(group) for group in _groups(_csv_text(block) for block in blocks)]
+    options = _csv_options.of(settled)
+    dialect = options.dialect
+    marks = literal(_csv_rows.quote_of(dialect))
+    files = [b"".join(group) for group in _groups(_csv_rows.canonical(block, dialect) for block in blocks)]
     files = [_lines.BOM + file if file.startswith(_lines.BOM) else file for file in files]  # DuckDB drops one
     names = "{" + ", ".join(f"{literal(name)}: 'VARCHAR'" for name, _ in settled.columns or []) + "}"
     arguments = {
         "header": "false",
         "auto_detect": "false",
         "delim": literal(options.delimiter),
-        "quote": literal(options.quote),
-        "escape": literal(options.quote),
+        "quote": marks,
+        "escape": marks,
+        "new_line": "'\\n'",  # what stands inside quotes is no sign of another one
         "nullstr": _list(options.nulls or [""]),
         "strict_mode": "true",
         "null_padding": "false",
@@ -79,14 +81,6 @@ def csv(blocks: list[bytes], columns: Columns, settled: Settled) -> tuple[list[b
         return f"SELECT {chosen} FROM read_csv({_list(paths)}, {reading})"
 
     return files, select
-
-
-def _csv_text(block: bytes) -> bytes:
-    if b"\r" in block:
-        block = block.replace(b"\r\n", b"\n")  # DuckDB takes one kind of line end per file
-    if _lines.has_blank_line(block):
-        block = b"\n".join(_lines.lines_except(block, _lines.is_empty))
-    return block if block.endswith(b"\n") else block + b"\n"
 
 
 def jsonl(blocks: list[bytes], columns: Columns, settled: Settled) -> tuple[list[bytes], Callable[[list[str]], str]]:  # noqa: ARG001
@@ -159,6 +153,15 @@ LEFT_OUT: Final[dict[str, Callable[[bytes], bool]]] = {
     "csv": _lines.is_empty,
     "jsonl": _lines.is_blank,
 }
+
+
+def records_of(block: bytes, settled: Settled) -> Iterator[bytes]:
+    """The records of a block that is text, one by one with their ends."""
+    if shape_of(settled) == "csv":
+        spans = _csv_rows.spans(block, _csv_options.of(settled).dialect)
+        return (block[start:following] for start, _, following in spans)
+    left_out = LEFT_OUT[shape_of(settled)]
+    return (line for line, _ in _lines.with_starts(block) if not left_out(line))
 
 
 def shape_of(settled: Settled) -> str:

@@ -1,98 +1,114 @@
 """Names and types of CSV columns, settled once per job from samples."""
 
-import csv
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from rangemill.errors import BadPipeline, BadRecord
-from rangemill.formats import _infer
+from rangemill.formats import _csv_guess, _csv_header, _csv_rows, _infer, _lines
+from rangemill.formats._csv_options import Options
 from rangemill.formats.base import Sample
 
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """The columns with their types in order, and the header line without its end."""
+    """The columns with their types in order, and the header row without its line end."""
 
     columns: list[tuple[str, str]] | None
     header: str | None
 
 
-def settle(
-    samples: list[Sample],
-    delimiter: str,
-    quote: str,
-    has_header: bool,
-    declared: dict[str, str],
-    nulls: frozenset[str] | None,
-) -> Schema:
+def settle(samples: list[Sample], options: Options, for_sql: bool) -> Schema:
     """Names from the header or `column0`, …; types as declared, else the narrowest over the samples.
 
-    `nulls` are the texts that have no type; None leaves every type that is not declared VARCHAR. Raises `BadRecord`
-    for a first line that cannot be used, `BadPipeline` for declared columns that are not there.
+    For Python every type that is not declared is VARCHAR. Raises `BadRecord` for a first row that cannot be used,
+    `BadPipeline` for declared columns that are not there.
     """
+    if options.validate == "all" and not for_sql:
+        raise BadPipeline("pipeline", None, "format.validate", "types are for SQL only")
     heads = [sample for sample in samples if sample.offset == 0 and sample.data]
     if not heads:
-        return Schema(list(declared.items()) or None, None)
-    first, offset = next(_infer.whole_lines(heads[0]), (None, 0))
-    if first is None:
-        raise BadRecord(
-            f"{heads[0].object_uri}: its first line does not end within the {len(heads[0].data)} bytes sampled",
-            object_uri=heads[0].object_uri,
-            offset=0,
-        )
-    cells = _row(first, delimiter, quote)
-    if cells is None or (has_header and not first):
-        problem = "is empty" if not first else "is not UTF-8 or has a quote that it does not close"
-        raise BadRecord(
-            f"{heads[0].object_uri}: its first line {problem}", object_uri=heads[0].object_uri, offset=offset
-        )
-    names = _names(cells, declared) if has_header else _numbered(len(cells), declared)
-    seen: list[list[str]] = [[] for _ in names]
-    if nulls is not None:
-        for row in _rows(samples, first if has_header else None, delimiter, quote):
-            if len(row) == len(names):
-                for values, value in zip(seen, row, strict=True):
-                    if value not in nulls:
-                        values.append(value)
-    known = {name.lower(): of for name, of in declared.items()}
+        return Schema(list(options.columns.items()) or None, None)
+    first = _first_row(heads[0], options)
+    cells = _csv_header.cells_of(first, options.dialect)
+    if not cells:
+        problem = "has a first row that is not UTF-8" if first else "has no row"
+        raise BadRecord(f"{heads[0].object_uri} {problem}", object_uri=heads[0].object_uri, offset=0)
+    names = _named(cells, options) if options.header else _numbered(len(cells), options.columns)
+    known = {name.lower(): of for name, of in options.columns.items()}
+    seen: list[set[str]] = [set() for _ in names]
+    if for_sql:
+        nulls = frozenset(options.nulls)
+        for row in _rows(samples, options, len(cells)):
+            for values, value in zip(seen, row, strict=False):
+                if value not in nulls:
+                    values.add(value)
     columns = [
         (name, known.get(name.lower()) or _infer.text_type(values)) for name, values in zip(names, seen, strict=True)
     ]
-    return Schema(columns, first.decode() if has_header else None)
+    return Schema(columns, first.decode() if options.header else None)
 
 
-def _rows(samples: list[Sample], header: bytes | None, delimiter: str, quote: str) -> Iterator[list[str]]:
+def _first_row(sample: Sample, options: Options) -> bytes:
+    found = _csv_header.first_row(sample.data, options.dialect)
+    if found is not None:
+        return sample.data[found[0] : found[1]]
+    if len(sample.data) < sample.object_bytes:
+        raise BadRecord(
+            f"{sample.object_uri}: its first row does not end within the {len(sample.data)} bytes sampled; "
+            "perhaps a quote in it is never closed",
+            object_uri=sample.object_uri,
+            offset=0,
+        )
+    return _csv_header.of_object(lambda: iter([sample.data]), options)
+
+
+def _rows(samples: list[Sample], options: Options, columns: int) -> Iterator[list[str]]:
+    """The rows that the samples hold whole, those with so many cells; of the middle of an object as guessed."""
+    first = next(sample for sample in samples if sample.offset == 0 and sample.data)
     for sample in samples:
-        for line, offset in _infer.whole_lines(sample):
-            is_header = header is not None and sample.offset == 0 and offset <= 3  # 3: after a byte order mark
-            row = None if is_header or not line else _row(line, delimiter, quote)
-            if row is not None:
+        header = None
+        if sample.offset == 0 and options.header:
+            header = _header_names(sample, options)
+        if header is not None and sample is not first and header != _header_names(first, options):
+            continue  # its columns stand elsewhere
+        data = _from_a_row_on(sample, options, columns)
+        is_whole = sample.offset + len(sample.data) == sample.object_bytes
+        rows = list(_csv_rows.spans(data, options.dialect))
+        rows = rows[header is not None :] if is_whole else rows[header is not None : -1]
+        for start, end, _ in rows:
+            try:
+                row = next(_csv_rows.cells(data[start:end], options.dialect))
+            except BadRecord:
+                continue
+            if len(row) == columns:
                 yield row
 
 
-def _row(line: bytes, delimiter: str, quote: str) -> list[str] | None:
-    try:
-        (row,) = csv.reader([line.decode()], delimiter=delimiter, quotechar=quote, strict=True)
-    except (UnicodeDecodeError, csv.Error, ValueError):
-        return None
-    return row
+def _header_names(sample: Sample, options: Options) -> list[str] | None:
+    found = _csv_header.first_row(sample.data, options.dialect)
+    return None if found is None else _csv_header.cells_of(sample.data[found[0] : found[1]], options.dialect)
 
 
-def _names(cells: list[str], declared: dict[str, str]) -> list[str]:
-    """The header's names; empty ones numbered, repeated ones (SQL does not tell cases apart) with a suffix."""
-    names: list[str] = []
-    taken: set[str] = set()
-    for index, cell in enumerate(cells):
-        base = name = cell or f"column{index}"
-        suffix = 0
-        while name.lower() in taken:
-            suffix += 1
-            name = f"{base}_{suffix}"
-        taken.add(name.lower())
-        names.append(name)
-    for name in declared:
-        if name.lower() not in taken:
+def _from_a_row_on(sample: Sample, options: Options, columns: int) -> bytes:
+    if sample.offset == 0:
+        return sample.data.removeprefix(_lines.BOM)
+    behind, ahead = sample.data[:1], sample.data[1:]
+    state = _csv_guess.guess(options.scanner, columns, behind, ahead)
+    start = options.scanner.next_start(state, ahead, 0, len(ahead))
+    return ahead[start:] if start >= 0 else b""
+
+
+def _named(cells: list[str], options: Options) -> list[str]:
+    """The header's names, and what is declared beside them where columns may be missing."""
+    names = _csv_header.unique(cells)
+    taken = {name.lower() for name in names}
+    for name in options.columns:
+        if name.lower() in taken:
+            continue
+        if options.missing_columns == "refuse":
             raise BadPipeline("pipeline", None, f"format.columns.{name}", f"the header has {', '.join(names)}")
+        names.append(name)
+        taken.add(name.lower())
     return names
 
 

@@ -1,78 +1,33 @@
-"""CSV: one record per line, with quotes but without quoted newlines in this version.
+"""CSV: rows as Python's `csv` reads them, quoted newlines and all, split at any byte.
 
-An empty line is no record: it is neither counted nor given to an engine. The first line of every object is the header
-(unless `header: false`) and must be the settled one; a UTF-8 byte order mark before it is tolerated. One delimiter more
-than columns at a line's end is tolerated. What would be cut wrongly or read differently by two readers is a
-`BadRecord`: a quote that is not closed on its line, a lone carriage return, another number of columns.
+Empty lines and comments are no records: neither counted nor given to an engine. With a header the columns of each
+object are found by their names. Where CSV readers disagree, Python's is right (`_csv_automaton`); what another one
+would read differently is written plainly before it sees it.
 """
 
-import csv
 from collections.abc import Callable, Iterator
-from typing import Any, Final, Literal
+from itertools import islice
+from typing import Any
 
-import msgspec
-
-from rangemill.blocks import Block
 from rangemill.errors import BadRecord
-from rangemill.formats import _csv_schema, _delimited, _lines
-from rangemill.formats._csv_quotes import Quotes
-from rangemill.formats.base import Crc, Event, Sample, Settled
+from rangemill.formats import _csv_options, _csv_rows, _csv_schema, _csv_split, _lines
+from rangemill.formats._csv_blocks import BlockMaker
+from rangemill.formats._csv_options import Options
+from rangemill.formats.base import Crc, Event, Head, Sample, Settled
 from rangemill.ranges import ByteRange
 from rangemill.units import parse_bytes
 
-_MAX_FIELD_BYTES: Final = 2**31 - 1  # the csv module's own bound is 128 KiB; ours is max_record_bytes
+__all__ = ["Options", "align", "locate", "look_behind", "records", "rows", "settle"]
 
 
-class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What may stand under `format:` beside `type: csv`.
-
-    `columns`: name → SQL type, all or some; `null`: what is NULL in SQL; `as`: what a Python record is.
-    """
-
-    delimiter: str = ","
-    quote: str = '"'
-    header: bool = True
-    columns: dict[str, str] = {}
-    null: str | list[str] = ""
-    record_as: Literal["list", "dict", "bytes"] = msgspec.field(name="as", default="list")
-    max_record_bytes: int | str = _delimited.DEFAULT_MAX_RECORD_BYTES
-    encoding: Literal["utf-8"] = "utf-8"
-
-    def __post_init__(self) -> None:
-        parse_bytes(self.max_record_bytes)
-        for name, value in (("delimiter", self.delimiter), ("quote", self.quote)):
-            if len(value) != 1 or not value.isascii() or value in "\r\n":
-                raise ValueError(f"expected {name} to be one ASCII character, not {value!r}")
-        if self.delimiter == self.quote:
-            raise ValueError("delimiter and quote must differ")
-
-    @property
-    def nulls(self) -> list[str]:
-        """The texts that are NULL in SQL."""
-        return [self.null] if isinstance(self.null, str) else self.null
-
-
-def options_of(settled: Settled) -> Options:
-    """The settled options, typed."""
-    return msgspec.convert(settled.options, Options)
-
-
-def look_behind(settled: Settled) -> int:  # noqa: ARG001 - the interface
+def look_behind(settled: Settled) -> int:
     """See `FormatModule`."""
-    return _delimited.LOOK_BEHIND_BYTES
+    return _csv_split.look_behind(_csv_options.of(settled).scanner)
 
 
 def settle(samples: list[Sample], options: dict[str, Any], for_sql: bool) -> Settled:
     """See `FormatModule`: names from the first object's header, types from `_csv_schema`."""
-    parsed = msgspec.convert(options, Options)
-    schema = _csv_schema.settle(
-        samples,
-        parsed.delimiter,
-        parsed.quote,
-        parsed.header,
-        parsed.columns,
-        frozenset(parsed.nulls) if for_sql else None,
-    )
+    schema = _csv_schema.settle(samples, _csv_options.parse(options), for_sql)
     return Settled("csv", options, columns=schema.columns, header=schema.header)
 
 
@@ -84,95 +39,53 @@ def align(
     settled: Settled,
     crc: Crc,
     should_stop: Callable[[], bool],
+    state: str | None = None,
+    head: Head | None = None,
 ) -> Iterator[Event]:
     """See `FormatModule`."""
-    options = options_of(settled)
-    limit = parse_bytes(options.max_record_bytes)
-    make_block = _block_maker(settled.header, options)
-    return _delimited.split(run, range_bytes, object_bytes, pieces, crc, should_stop, make_block, limit)
-
-
-def _block_maker(header: str | None, options: Options) -> Callable[[bytes, int], Block | None]:
-    quotes = Quotes(options.quote.encode(), options.delimiter.encode())
-
-    def block(data: bytes, offset: int) -> Block | None:
-        begins_object = offset == 0
-        data, offset = _lines.without_bom(data, offset)
-        if begins_object and header is not None:
-            data, offset = _without_header(data, offset, header)
-        if b"\r" in data and data.count(b"\r") != data.count(b"\r\n"):
-            _refuse_lone_return(data, offset)
-        quotes.check(data, offset)
-        count = _lines.count_except(data, _lines.is_empty)
-        return Block(data, offset, count) if count else None
-
-    return block
-
-
-def _without_header(data: bytes, offset: int, header: str) -> tuple[bytes, int]:
-    start, end = _lines.line_at(data, 0)
-    found = data[start:end].removesuffix(b"\r")
-    if found != header.encode():
-        raise BadRecord(
-            f"its header is {found.decode('utf-8', 'backslashreplace')!r:.300}, but the job's first object has "
-            f"{header!r:.300}; objects of one job must have the same header",
-            offset=0,
-        )
-    return data[end + 1 :], offset + min(end + 1, len(data))
-
-
-def _refuse_lone_return(data: bytes, offset: int) -> None:
-    for line, start in _lines.with_starts(data):
-        if line.count(b"\r") != line.count(b"\r\n"):
-            raise BadRecord(
-                f"the record at byte {offset + start} holds a carriage return that does not end its line, "
-                "which CSV readers do not agree on",
-                offset=offset + start,
-            )
+    options = _csv_options.of(settled)
+    return _csv_split.split(
+        run,
+        range_bytes,
+        object_bytes,
+        pieces,
+        crc,
+        should_stop,
+        BlockMaker(settled, options, head).block,
+        options.scanner,
+        len(settled.columns or ()),
+        state,
+        parse_bytes(options.max_record_bytes),
+        has_header=options.header,
+    )
 
 
 def records(data: bytes, settled: Settled, record_type: Any) -> Iterator[Any]:  # noqa: ARG001 - the interface
     """See `FormatModule`: lists of texts in settled order, or what `as` says."""
-    options = options_of(settled)
-    lines = _lines.lines_except(data, _lines.is_empty)
+    options = _csv_options.of(settled)
     if options.record_as == "bytes":
-        return lines
+        return _csv_rows.raw(data, options.dialect)
+    if options.record_as == "list":
+        return rows(data, settled)
     names = [name for name, _ in settled.columns or []]
-    rows = _rows(data, lines, options, len(names))
-    return (dict(zip(names, row, strict=True)) for row in rows) if options.record_as == "dict" else rows
+    return (dict(zip(names, row, strict=True)) for row in rows(data, settled))
 
 
-def _rows(data: bytes, lines: Iterator[bytes], options: Options, columns: int) -> Iterator[list[str]]:
-    texts = map(bytes.decode, lines)
-    index = -1
-    reader = _quoted_rows if options.quote.encode() in data else _plain_rows
-    try:
-        for index, row in enumerate(reader(texts, options)):
-            if len(row) == columns + 1 and row[-1] == "":
-                row.pop()
-            if len(row) != columns:
-                raise BadRecord(f"it has {len(row)} columns, not {columns}", offset=locate(data, index))
-            yield row
-    except UnicodeDecodeError as error:
-        raise BadRecord(f"it is not UTF-8: {error.reason}", offset=locate(data, index + 1)) from None
-    except csv.Error as error:
-        raise BadRecord(f"its quotes are wrong: {error}", offset=locate(data, index + 1)) from None
+def rows(data: bytes, settled: Settled) -> Iterator[list[str]]:
+    """The rows of a block; one empty cell too many at a row's end, as some programs write it, is left out.
 
-
-def _plain_rows(texts: Iterator[str], options: Options) -> Iterator[list[str]]:
-    delimiter = options.delimiter
-    return (text.split(delimiter) for text in texts)
-
-
-def _quoted_rows(texts: Iterator[str], options: Options) -> Iterator[list[str]]:
-    csv.field_size_limit(_MAX_FIELD_BYTES)
-    reader = csv.reader(texts, delimiter=options.delimiter, quotechar=options.quote, strict=True)
-    for index, row in enumerate(reader, 1):
-        if reader.line_num != index:
-            raise csv.Error("a quote is closed on another line than it was opened on")
+    Raises `BadRecord` for a row of another width.
+    """
+    dialect, columns = _csv_options.of(settled).dialect, len(settled.columns or ())
+    for index, row in enumerate(_csv_rows.cells(data, dialect)):
+        if len(row) == columns + 1 and row[-1] == "":
+            row.pop()
+        if len(row) != columns:
+            at = next(islice((start for start, _, _ in _csv_rows.spans(data, dialect)), index, None))
+            raise BadRecord(f"it has {len(row)} columns, not {columns}", offset=at)
         yield row
 
 
 def locate(data: bytes, index: int) -> int:
-    """See `FormatModule`."""
+    """See `FormatModule`; blocks whose rows are no plain lines have places."""
     return _lines.start_except(data, index, _lines.is_empty)

@@ -1,0 +1,101 @@
+"""What becomes of whole rows: blocks without the header, columns in settled order."""
+
+from collections.abc import Iterator
+
+from rangemill.blocks import Block
+from rangemill.errors import BadRecord
+from rangemill.formats import _csv_header, _csv_rows, _lines
+from rangemill.formats._csv_header import Layout
+from rangemill.formats._csv_options import Options
+from rangemill.formats._encodings import Places
+from rangemill.formats.base import Head, Settled
+
+_HALF_MARKS = (_lines.BOM[:1], _lines.BOM[:2])
+
+
+class BlockMaker:
+    """Makes the blocks of one object. `head` gives its first bytes; without it its header is the settled one."""
+
+    def __init__(self, settled: Settled, options: Options, head: Head | None) -> None:
+        self._settled = settled
+        self._options = options
+        self._dialect = options.dialect
+        self._head = head
+        self._layout: tuple[Layout, int] | None = None
+        self._is_known = not options.header
+
+    def block(self, data: bytes, offset: int, outline: bytes, has_header: bool) -> Block | None:
+        """See `_csv_split.MakeBlock`. Raises `BadRecord`."""
+        if offset == 0 and data in _HALF_MARKS:
+            outline = b"x"  # an object of nothing else: a row that is not UTF-8
+        data, offset = _lines.without_bom(data, offset)
+        if self._options.lone_return == "refuse" and _csv_rows.has_lone_return(outline):
+            raise self._lone_return(data, offset)
+        records = _csv_rows.count(outline)
+        if has_header:
+            start, end, following = next(_csv_rows.spans(data, self._dialect))
+            self._know(data[start:end])
+            data, offset, records = data[following:], offset + following, records - 1
+        if not records:
+            return None
+        if not self._is_known:
+            self._know(self._header())
+        self._require_utf8(data, offset)
+        if self._layout is not None:
+            return self._arranged(data, offset, records, *self._layout)
+        if _csv_rows.is_plain(data, self._dialect):
+            return Block(data, offset, records)
+        return Block(data, offset, records, Places(records, lambda: self._places(data, offset)))
+
+    def _header(self) -> bytes:
+        if self._head is not None:
+            return _csv_header.of_object(self._head, self._options)
+        return (self._settled.header or "").encode()
+
+    def _know(self, header: bytes) -> None:
+        self._is_known = True
+        if header != (self._settled.header or "").encode() or self._options.missing_columns == "null":
+            self._layout = _csv_header.layout(header, self._settled, self._options)
+
+    def _places(self, data: bytes, offset: int) -> list[int]:
+        return [offset + start for start, _, _ in _csv_rows.spans(data, self._dialect)]
+
+    def _require_utf8(self, data: bytes, offset: int) -> None:
+        if data.isascii():
+            return
+        try:
+            data.decode()
+        except UnicodeDecodeError as error:
+            spans = _csv_rows.spans(data, self._dialect)
+            at = offset + next((start for start, _, following in spans if error.start < following), 0)
+            raise BadRecord(f"the record at byte {at} is not UTF-8: {error.reason}", offset=at) from None
+
+    def _arranged(self, data: bytes, offset: int, records: int, layout: Layout, width: int) -> Block:
+        """The rows written anew, with the settled columns in their order; what is missing is null."""
+        places = self._places(data, offset)
+        nulls = self._options.nulls
+        null = nulls[0] if nulls else ""
+        bare = not self._dialect.quote
+
+        def rows() -> Iterator[list[str]]:
+            for index, row in enumerate(_csv_rows.cells(data, self._dialect)):
+                if len(row) != width and not (len(row) == width + 1 and row[-1] == ""):
+                    at = places[index]
+                    raise BadRecord(
+                        f"the record at byte {at} has {len(row)} columns, its object's header {width}", offset=at
+                    )
+                arranged = [null if place is None else row[place] for place in layout]
+                if bare and (arranged == [""] or arranged[0].encode().startswith(self._dialect.comment or b"\n")):
+                    raise BadRecord(f"the record at byte {places[index]} needs quotes in the settled order", offset=0)
+                yield arranged
+
+        return Block(_csv_rows.rewritten(rows(), self._dialect), offset, records, places)
+
+    def _lone_return(self, data: bytes, offset: int) -> BadRecord:
+        spans = _csv_rows.spans(data, self._dialect)
+        at = offset + next((start for start, end, following in spans if data[end:following] == b"\r"), 0)
+        return BadRecord(
+            f"the record at byte {at} ends with a carriage return alone, which CSV readers do not agree on; "
+            "`format.lone_return: row` takes it for the row's end",
+            offset=at,
+        )

@@ -1,0 +1,84 @@
+"""What may stand under `format:` of CSV, and the dialect that it makes."""
+
+from functools import lru_cache
+from typing import Any, Final, Literal
+
+import msgspec
+
+from rangemill.formats import _csv_automaton, _csv_scan, _delimited
+from rangemill.formats._csv_automaton import Dialect
+from rangemill.formats._csv_scan import Scanner
+from rangemill.formats.base import Settled
+from rangemill.units import parse_bytes
+
+_CHARACTERS: Final = ("delimiter", "quote", "escape", "comment")
+
+
+class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What may stand under `format:` beside `type: csv`.
+
+    `quote`, `escape` and `comment` may be empty: none. `lone_return`: whether a `\\r` without a `\\n`, outside quotes,
+    ends a row or is refused. `columns`: name → SQL type, all or some; `null`: what is NULL in SQL. `missing_columns`
+    and `extra_columns`: what of an object whose header lacks a column, or has one more. `as`: what a Python record is.
+    `validate: all` holds every value of every row against its column's type, not only what the statement reads.
+    """
+
+    delimiter: str = ","
+    quote: str = '"'
+    escape: str = ""
+    comment: str = ""
+    header: bool = True
+    columns: dict[str, str] = {}
+    null: str | list[str] = ""
+    lone_return: Literal["row", "refuse"] = "row"
+    missing_columns: Literal["refuse", "null"] = "refuse"
+    extra_columns: Literal["refuse", "ignore"] = "refuse"
+    validate: Literal["used", "all"] = "used"
+    record_as: Literal["list", "dict", "bytes"] = msgspec.field(name="as", default="list")
+    max_record_bytes: int | str = _delimited.DEFAULT_MAX_RECORD_BYTES
+    encoding: Literal["utf-8"] = "utf-8"
+
+    def __post_init__(self) -> None:
+        parse_bytes(self.max_record_bytes)
+        given: dict[str, str] = {}
+        for name in _CHARACTERS:
+            value = getattr(self, name)
+            if not value and name != "delimiter":
+                continue
+            if len(value) != 1 or not value.isascii() or value in "\r\n\0":
+                raise ValueError(f"expected {name} to be one ASCII character, not {value!r}")
+            if value in given and {name, given[value]} != {"quote", "escape"}:
+                raise ValueError(f"{given[value]} and {name} must differ")
+            given[value] = name
+        if not self.header and (self.missing_columns != "refuse" or self.extra_columns != "refuse"):
+            raise ValueError("without a header no column is known to be missing or extra")
+
+    @property
+    def nulls(self) -> list[str]:
+        """The texts that are NULL in SQL."""
+        return [self.null] if isinstance(self.null, str) else self.null
+
+    @property
+    def dialect(self) -> Dialect:
+        """What tells cells and rows apart."""
+        return _csv_automaton.dialect(self.delimiter, self.quote, self.escape, self.comment)
+
+    @property
+    def scanner(self) -> Scanner:
+        """The dialect's fast reading."""
+        return _csv_scan.scanner(self.dialect)
+
+
+def parse(options: dict[str, Any]) -> Options:
+    """The options, typed."""
+    return msgspec.convert(options, Options)
+
+
+def of(settled: Settled) -> Options:
+    """The settled options, typed."""
+    return _of(msgspec.json.encode(settled.options))
+
+
+@lru_cache(maxsize=16)
+def _of(options: bytes) -> Options:
+    return msgspec.json.decode(options, type=Options)

@@ -1,0 +1,170 @@
+"""The automaton at speed: over many bytes at once, exactly.
+
+Between quotes nothing counts but the next quote. So a stretch of data is split at its quotes; if every quote that opens
+by that count stands at a field's start, and what follows every one that closes is a delimiter or a line end, then by
+induction from the left the automaton reads it the same way. Where that does not hold (`5,a"b,c`) the stretch is read
+byte by byte; stretches are short, so that one odd quote does not slow down its whole block.
+"""
+
+import re
+from functools import lru_cache
+from typing import Final
+
+from rangemill.formats import _csv_automaton as automaton
+from rangemill.formats._csv_automaton import Dialect
+
+_STRETCH_BYTES: Final = 64 * 2**10
+_FEW_BYTES: Final = 24  # below this a table is quicker than splitting
+_ORDINARY: Final = ord("x")
+_ENDS: Final = (automaton.RECORD, automaton.RETURN)
+_IN_MARK: Final = (automaton.MARK_1, automaton.MARK_2)
+_NOTHING: Final = (automaton.COMMENT, automaton.MARK, *_IN_MARK)
+_WIDE: Final = (automaton.QUOTED, automaton.UNQUOTED, automaton.COMMENT)  # most bytes lead to the same state again
+# What to put before a stretch so that reading it from a row's start leads to the state that it begins in.
+_LEADS: Final = {automaton.RECORD: b"", automaton.RETURN: b"", automaton.UNQUOTED: b"x"}
+
+
+class Scanner:
+    """One dialect's fast reading. Make it by `scanner`."""
+
+    def __init__(self, of: Dialect) -> None:
+        self.dialect = of
+        q, d, e, c = of.quote, of.delimiter, of.escape, of.comment
+        self._leads = _LEADS | {
+            automaton.MARK: b"",
+            automaton.FIELD: d,
+            automaton.QUOTED: q,
+            automaton.QUOTE: q * 2,
+            automaton.COMMENT: c,
+        }
+        kinds = bytearray([_ORDINARY]) * 256
+        for byte in d + b"\r\n":
+            kinds[byte] = ord("n")
+        for byte in q:
+            kinds[byte] = ord("q")
+        self._kinds = bytes(kinds)
+        self._escaped = re.compile(re.escape(e) + rb".", re.DOTALL) if e else None
+        self._comment = re.compile(rb"(?:\A|(?<=[\r\n]))" + re.escape(c) + rb"[^\r\n]*") if c else None
+        outside = rb"[\r\n]" + (rb"|" + re.escape(e) if e else b"") + (rb"|" + re.escape(d + q) if q else b"")
+        self._outside = re.compile(outside)
+        inside = b"|".join(re.escape(byte) for byte in (q, e) if byte)
+        self._inside = re.compile(inside or rb"(?!)")
+
+    def outline(self, state: str, data: bytes, low: int, high: int) -> tuple[bytes, str]:
+        """The outline of `data[low:high]`, and the state after it.
+
+        An outline has the line ends that end rows, and some other byte in between for every row that is not empty; what
+        stands inside quotes, and comments, are not in it. Outlines of adjacent data, joined, are an outline.
+        """
+        parts: list[bytes] = []
+        while low < high:
+            if state in self._leads and high - low > _FEW_BYTES:
+                end = min(high, low + _STRETCH_BYTES)
+                found = self._split(state, data[low:end])
+                if found is not None:
+                    parts.append(found[0])
+                    state, low = found[1], end
+                    continue
+            else:
+                end = min(high, low + _FEW_BYTES)
+            part, state = self._step(state, data[low:end])
+            parts.append(part)
+            low = end
+        return parts[0] if len(parts) == 1 else b"".join(parts), state
+
+    def next_start(self, state: str, data: bytes, low: int, high: int) -> int:
+        """Where the next row begins at or after `low`, where the automaton is in that state; -1 if not before `high`.
+
+        It is `high` itself, when that is sure without the byte there.
+        """
+        table = self.dialect.table
+        while True:
+            if state in automaton.BEGINS_RECORD:
+                return low
+            if low == high:
+                return -1
+            if state == automaton.RETURN:
+                return low + (data[low] == 0x0A)
+            if state in _WIDE:
+                low = self._skip(state, data, low, high)
+                if low == high:
+                    return -1
+            state = table[state][data[low]]
+            low += 1
+
+    def _skip(self, state: str, data: bytes, low: int, high: int) -> int:
+        """The first byte that may lead to another state, or `high`."""
+        found = (self._inside if state == automaton.QUOTED else self._outside).search(data, low, high)
+        return high if found is None else found.start()
+
+    def _step(self, state: str, data: bytes) -> tuple[bytes, str]:
+        table = self.dialect.table
+        out = bytearray()
+        for byte in data:
+            before, state = state, table[state][byte]
+            if before in _IN_MARK and state not in (automaton.MARK, automaton.MARK_2):
+                out.append(_ORDINARY)  # no byte order mark after all
+            if state in _ENDS:
+                out.append(byte)
+            elif state not in _NOTHING:
+                out.append(_ORDINARY)
+        return bytes(out), state
+
+    def _split(self, state: str, data: bytes) -> tuple[bytes, str] | None:
+        """Outline and state by counting quotes; None where that may not be what the automaton reads."""
+        of, escaping = self.dialect, False
+        if self._escaped is not None and of.escape in data:
+            data = self._escaped.sub(b"xx", data)
+            escaping = data.endswith(of.escape)  # what it escapes is not in this stretch
+            data = data[:-1] if escaping else data
+        data = self._leads[state] + data
+        quotes = 0
+        if of.quote and of.quote in data:
+            parts = data.split(of.quote)
+            quotes = len(parts) - 1
+            data = of.quote.join(parts[::2]) + of.quote * (quotes & 1)
+            if not self.is_clean(data):
+                return None
+        ends_in_comment = False
+        if self._comment is not None and of.comment in data:
+            found = list(self._comment.finditer(data))
+            if found and (self._escaped is not None or any(of.quote in match[0] for match in found if of.quote)):
+                return None
+            ends_in_comment = bool(found) and found[-1].end() == len(data)
+            data = self._comment.sub(b"", data)
+        if quotes & 1:
+            after = automaton.QUOTED
+        elif ends_in_comment:
+            after = automaton.COMMENT
+        else:
+            after = self._after(data, state)
+        if escaping:
+            if after in (automaton.QUOTE, automaton.COMMENT):
+                return None
+            after = automaton.QUOTED_ESCAPE if after == automaton.QUOTED else automaton.ESCAPE
+            data += b"x"
+        return data, after
+
+    def is_clean(self, outside: bytes) -> bool:
+        """Whether quotes stand at cells' ends only, given what is outside quotes with a quote for what is inside."""
+        kinds = outside.translate(self._kinds)
+        return b"xq" not in kinds and b"qx" not in kinds
+
+    def _after(self, outline: bytes, state: str) -> str:
+        """The state that an outline outside quotes and comments ends in."""
+        last = outline[-1:]
+        if not last:
+            return state
+        if last == b"\n":
+            return automaton.RECORD
+        if last == b"\r":
+            return automaton.RETURN
+        if last == self.dialect.quote:
+            return automaton.QUOTE
+        return automaton.FIELD if last == self.dialect.delimiter else automaton.UNQUOTED
+
+
+@lru_cache(maxsize=16)
+def scanner(of: Dialect) -> Scanner:
+    """The dialect's scanner."""
+    return Scanner(of)
