@@ -297,6 +297,14 @@ def test_a_bomb_is_refused_before_a_byte_of_it_is_made(monkeypatch: pytest.Monke
     assert pages_of(zipped({"a": b"x" * 600, "b": b"y" * 600}), "zip", max_logical_bytes=1200)[0]
 
 
+def test_a_deflated_member_that_outlives_a_worker_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(expand, "STREAM_MAX_SECONDS", 1)
+    monkeypatch.setattr(expand, "_DEFLATED_BYTES_PER_SECOND", 5)
+    with pytest.raises(BadArchive, match="more than one worker can unpack in its life"):
+        pages_of(zipped({"a": b"0123456789"}, [8]), "zip")
+    assert pages_of(zipped({"a": b"0123456789"}), "zip")[0]
+
+
 def test_a_directory_too_large_to_hold_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(zip_directory, "MAX_BYTES", 100)
     with pytest.raises(BadArchive, match="make several archives of it"):

@@ -262,3 +262,27 @@ def test_auto_refuses_a_job_of_two_formats_naming_both(room: Any) -> None:
 def test_auto_of_empty_objects(room: Any) -> None:
     document = room.json("run", room.python("Lines", "{type: auto}"), room.file(b""), "--workers", "0")
     assert room.rows(document) == [{"records": 0, "bytes": 0}]
+
+
+# --- Parquet in archives --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", ["{type: parquet, archive: auto}", "{type: auto}"])
+@pytest.mark.parametrize("kind", ["stored", "deflated", "tar", "tar.gz"])
+def test_parquet_members(room: Any, kind: str, form: str) -> None:
+    import duckdb
+
+    with duckdb.connect() as connection:
+        connection.sql("SELECT i AS a, 'x' || i AS b FROM range(5000) t(i)").write_parquet("in.parquet")
+    files = {f"{n}.parquet": Path("in.parquet").read_bytes() for n in range(2)}
+    path = {
+        "stored": lambda: zipped("s.zip", zipfile.ZIP_STORED, files),
+        "deflated": lambda: zipped("d.zip", zipfile.ZIP_DEFLATED, files),
+        "tar": lambda: tarred("t.tar", files),
+        "tar.gz": lambda: tarred("t.tar.gz", files, "w:gz"),
+    }[kind]()
+    sql = '{sql: "SELECT _object AS o, count(*) AS n, sum(a) AS s FROM records GROUP BY ALL"}'
+    document = room.json("run", room.pipeline("sql", sql, form, SQL[2]), path, "--workers", "0")
+    assert room.rows(document) == [{"o": f"{path}!{n}.parquet", "n": 5000, "s": 12_497_500} for n in range(2)]
+    assert document["records"] == 10_000
+    assert document["proof"]["level"] == ("stream" if kind == "tar.gz" else "units")

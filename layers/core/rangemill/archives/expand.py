@@ -13,9 +13,11 @@ from rangemill.archives.member import Member, bad
 from rangemill.archives.zip_directory import LOCAL, Directory, Entry
 from rangemill.errors import BadArchive
 from rangemill.gateways import Objects
+from rangemill.limits import STREAM_MAX_SECONDS
 from rangemill.messages import PinnedObject
 from rangemill.nesting import Nesting
 from rangemill.spans import read_span
+from rangemill.units import show_bytes
 
 HEAD_BYTES: Final = 512  # what an archive is recognised by: a tar's magic stands at 257
 THREADS: Final = 16
@@ -23,6 +25,7 @@ _JOINED_BYTES: Final = 256 * 2**10  # headers of a zip's files no further apart 
 _WINDOW_BYTES: Final = 16 * 2**10  # of a tar, where its headers lie far apart
 _WINDOW_MAX_BYTES: Final = 4 * 2**20  # and where they follow one another
 _PAGE_READS: Final = 250  # of a tar with large members: a page ends after so many GETs, and Plan after 50 pages
+_DEFLATED_BYTES_PER_SECOND: Final = 20 * 10**6  # as of gzip
 _PADDING_MAX_BYTES: Final = 2**20  # zeros after a tar's end
 
 
@@ -78,7 +81,7 @@ class Expander:
             elif not self._nesting.means(entry.name):
                 passed["other"] += 1
             else:
-                taken.append((entry, zip_directory.require_readable(archive.uri, entry)))
+                taken.append((entry, _compression(archive, entry)))
                 if len(taken) == most:
                     next_at = following
                     break
@@ -178,6 +181,19 @@ def pinned(archive: PinnedObject, member: Member) -> PinnedObject:
         logical_bytes=None if is_stored else member.logical_bytes,
         logical_crc=None if is_stored else member.crc32,
     )
+
+
+def _compression(archive: PinnedObject, entry: Entry) -> str:
+    compression = zip_directory.require_readable(archive.uri, entry)
+    if compression and entry.stored_bytes > _DEFLATED_BYTES_PER_SECOND * STREAM_MAX_SECONDS:
+        raise bad(
+            archive.uri,
+            entry.name,
+            entry.at,
+            f"is {show_bytes(entry.stored_bytes)} of deflate data, more than one worker can unpack in its life; "
+            "store it in the zip without compression, or compress it by itself in a way that can be split",
+        )
+    return compression
 
 
 def _groups(entries: list[Entry]) -> Iterator[list[Entry]]:
