@@ -459,13 +459,27 @@ def test_types_of_declared_columns_are_checked() -> None:
     ],
 )
 def test_what_depends_on_how_the_work_was_cut_is_warned_of(statements: tuple[str, ...], warning: str) -> None:
-    (found,) = check_pipeline(pipeline(*statements))
-    assert re.search(warning, found)
+    assert len([found for found in check_pipeline(pipeline(*statements)) if re.search(warning, found)]) == 1
+
+
+@pytest.mark.parametrize(
+    ("sql", "what"),
+    [
+        ("SELECT line, count(*) AS n FROM records GROUP BY line", "GROUP BY or DISTINCT"),
+        ("SELECT DISTINCT line FROM records", "GROUP BY or DISTINCT"),
+        ("SELECT max(line) AS m FROM records", "max()"),
+        ("SELECT a.line FROM records a JOIN records b ON a.line = b.line", "a join of `records` with itself"),
+    ],
+)
+def test_what_is_done_piece_by_piece_without_aggregate_is_warned_of(sql: str, what: str) -> None:
+    assert any(what in found and "add `aggregate`" in found for found in check_pipeline(pipeline(sql)))
 
 
 def test_statements_that_do_not_depend_on_it_are_not() -> None:
     assert check_pipeline(pipeline(*SUMS)) == []
-    assert check_pipeline(pipeline("SELECT string_agg(line, ',' ORDER BY line) AS l FROM records")) == []
+    assert check_pipeline(pipeline("SELECT upper(line) AS l FROM records WHERE length(line) > 3")) == []
+    ordered = "SELECT string_agg(line, ',' ORDER BY line) AS line FROM partials"
+    assert check_pipeline(pipeline("SELECT line FROM records", ordered)) == []
 
 
 def test_only_the_columns_that_a_statement_reads_are_loaded() -> None:

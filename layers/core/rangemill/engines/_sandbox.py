@@ -8,6 +8,7 @@ temporary space are bounded, the time zone is UTC, one thread works, and the con
 import atexit
 import itertools
 import os
+import shutil
 import tempfile
 import weakref
 from collections.abc import Iterator
@@ -30,6 +31,7 @@ _sessions: Final = itertools.count()
 class _Database:
     connection: duckdb.DuckDBPyConnection
     files: MemoryFiles
+    folder: Path
 
 
 _databases: dict[tuple[int, bool], _Database] = {}  # by process: a database does not survive a fork
@@ -101,12 +103,13 @@ def _database(planning: bool) -> _Database:
 
 def _make_database(planning: bool) -> _Database:
     bounds = _bounds.current()
+    folder = Path(tempfile.mkdtemp(prefix="rangemill-duckdb-"))  # of this process: nobody else's spilled records
     connection = duckdb.connect(config={"threads": 1})
     files = MemoryFiles()
     connection.register_filesystem(files)
     settings = {
         "memory_limit": f"'{bounds.memory_bytes}B'",
-        "temp_directory": f"'{Path(tempfile.gettempdir(), 'rangemill-duckdb')}'",
+        "temp_directory": f"'{folder}'",
         "max_temp_directory_size": f"'{bounds.temporary_bytes}B'",
         "TimeZone": "'UTC'",
         "autoinstall_known_extensions": "false",
@@ -122,7 +125,7 @@ def _make_database(planning: bool) -> _Database:
     settings |= {"enable_external_access": "false", "lock_configuration": "true"}
     for name, value in settings.items():
         connection.execute(f"SET GLOBAL {name} = {value}")
-    return _Database(connection, files)
+    return _Database(connection, files, folder)
 
 
 def _release(connection: duckdb.DuckDBPyConnection, files: MemoryFiles, folder: str) -> None:
@@ -141,6 +144,7 @@ def close_all() -> None:
     for (process, _), database in _databases.items():
         if process == os.getpid():
             database.connection.close()
+            shutil.rmtree(database.folder, ignore_errors=True)
     _databases.clear()
 
 

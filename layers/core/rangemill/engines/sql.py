@@ -24,6 +24,7 @@ from rangemill.units import parse_bytes
 
 CHUNK_BYTES: Final = 64 * 2**20  # one query per 4 MiB costs a third more CPU; beyond 32 MiB little is gained
 _CHUNKS_PER_FOLD: Final = 16
+_FLOATS: Final = ("FLOAT", "DOUBLE")
 _PARQUET: Final = "FORMAT parquet, COMPRESSION zstd"
 _OUTPUTS: Final = {"jsonl": "FORMAT json", "csv": "FORMAT csv, HEADER true", "parquet": _PARQUET}
 
@@ -53,8 +54,8 @@ class SqlEngine:
         self._bound = bind(pipeline, settled)
         self._session = Session()
         self._session.run(f"CREATE TEMP TABLE {PARTIAL} ({definitions(self._bound.partial)})")
-        self._one_object = bool(self._bound.needed & {"_object", "_bucket"})
         self._is_binary = shape_of(settled) not in LEFT_OUT
+        self._one_object = bool(self._bound.needed & {"_object", "_bucket"})
         self._object = ObjectContext("", "", None)
         self._chunk = Chunk()
         self._taken = 0
@@ -116,7 +117,10 @@ class SqlEngine:
         options = _OUTPUTS[self._pipeline.output.format]
         if self._pipeline.output.format == "csv" and self._written:
             options = "FORMAT csv, HEADER false"
-        self._written.append(self._session.copy(f"FROM {PARTIAL}", options)[0])
+        select = f"SELECT * FROM {PARTIAL}"
+        if self._pipeline.output.format == "jsonl":
+            select = _without_nan(self._session, select)
+        self._written.append(self._session.copy(select, options)[0])
         self._session.run(f"TRUNCATE {PARTIAL}")
 
     def _statement_error(self, error: duckdb.Error) -> RangemillError:
@@ -167,6 +171,8 @@ class SqlFolder:
             select = self._bound.finish or "SELECT * FROM result"
             if self._pipeline.output.format == "parquet":
                 select = _without_hugeint(session, select)
+            elif self._pipeline.output.format == "jsonl":
+                select = _without_nan(session, select)
             return FinishedRows(*session.copy(f"{select}\n", _OUTPUTS[self._pipeline.output.format]))
         except duckdb.OutOfMemoryException as error:
             raise _too_large(error, "finish.sql") from error
@@ -238,5 +244,17 @@ def _without_hugeint(session: Session, select: str) -> str:
     given = [(str(row[0]), str(row[1])) for row in session.run(f"DESCRIBE {select}\n")]
     chosen = ", ".join(
         f"CAST({quote(n)} AS DECIMAL(38, 0)) AS {quote(n)}" if of == "HUGEINT" else quote(n) for n, of in given
+    )
+    return f"SELECT {chosen} FROM ({select}\n)"
+
+
+def _without_nan(session: Session, select: str) -> str:
+    """The same rows with NaN and infinities as NULL: JSON has no words for them (the Python engine writes null too)."""
+    given = [(str(row[0]), str(row[1])) for row in session.run(f"DESCRIBE {select}\n")]
+    if not any(of in _FLOATS for _, of in given):
+        return select
+    chosen = ", ".join(
+        f"CASE WHEN isfinite({quote(n)}) THEN {quote(n)} END AS {quote(n)}" if of in _FLOATS else quote(n)
+        for n, of in given
     )
     return f"SELECT {chosen} FROM ({select}\n)"
