@@ -4,11 +4,10 @@ Offsets stay those of the stored bytes: `Places` leads from a record of the tran
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import accumulate
 from typing import Any, Final, Literal
 
 from rangemill.errors import BadRecord
-from rangemill.formats.base import Sample
+from rangemill.formats.base import Head, Sample
 
 Encoding = Literal[
     "utf-8",
@@ -137,6 +136,41 @@ def lengths(texts: list[str], encoding: str) -> Iterator[int]:
     return (len(text.encode(encoding)) for text in texts)
 
 
+def utf8_sample(of: Sample, encoding: str) -> Sample:
+    """The sample in UTF-8, as far as it holds whole characters, for whoever only asks whether it is head or end."""
+    unit = unit_bytes(encoding)
+    data = of.data[-of.offset % unit :]
+    is_end = of.offset + len(of.data) == of.object_bytes
+    text = data[: len(data) if is_end else len(data) // unit * unit].decode(encoding, "replace")
+    if not is_end and text.endswith("\ufffd"):
+        text = text[:-1]  # half a pair
+    body = text.encode()
+    return Sample(of.object_uri, body, of.offset, of.offset + len(body) + (not is_end))
+
+
+def utf8_head(of: Head, encoding: str) -> Head:
+    """The head's bytes in UTF-8."""
+
+    def recoded() -> Iterator[bytes]:
+        raw, unit = b"", unit_bytes(encoding)
+        for piece in of():
+            raw += piece
+            whole = len(raw) // unit * unit
+            if unit == 2 and whole and is_half(raw[whole - 2 : whole], encoding, 0xD8):
+                whole -= 2
+            yield raw[:whole].decode(encoding, "replace").encode()
+            raw = raw[whole:]
+        if raw:
+            yield raw.decode(encoding, "replace").encode()
+
+    return recoded
+
+
+def is_half(unit: bytes, encoding: str, first: int) -> bool:
+    """Whether a unit of UTF-16 is a high (`first` 0xD8) or a low (0xDC) surrogate."""
+    return unit[1 if encoding == "utf-16-le" else 0] & 0xFC == first
+
+
 class Places(Sequence[int]):
     """Where the records of a block are stored; computed when the first is asked for, which is rare."""
 
@@ -152,16 +186,3 @@ class Places(Sequence[int]):
         if self._computed is None:
             self._computed = self._compute()
         return self._computed[index]
-
-
-def places(records: int, offset: int, encoding: str, split: Callable[[], list[bytes]]) -> Places:
-    """The places of the records of a UTF-8 block that begins at the stored `offset`, transcoded from `encoding`.
-
-    `split` gives the block's records with their ends, so that they make up the whole block.
-    """
-
-    def compute() -> list[int]:
-        texts = [record.decode() for record in split()]
-        return list(accumulate(lengths(texts, encoding), initial=offset))[:-1]
-
-    return Places(records, compute)
