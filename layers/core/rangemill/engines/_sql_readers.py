@@ -14,6 +14,7 @@ from rangemill.engines import _parquet_files
 from rangemill.engines._exact_casts import exact_cast
 from rangemill.engines._sql_names import Columns, literal, quote
 from rangemill.formats import _csv_options, _csv_rows, _lines
+from rangemill.formats import avro as avro_format
 from rangemill.formats.base import Settled
 
 _FILE_BYTES: Final = 4 * 2**20  # `string_split` over 64 MiB at once is forty times slower than over 4
@@ -124,6 +125,33 @@ def parquet(
     return blocks, select
 
 
+def avro(blocks: list[bytes], columns: Columns, settled: Settled) -> tuple[list[bytes], Callable[[list[str]], str]]:  # noqa: ARG001
+    """Records as JSON lines of texts, which DuckDB casts to the schema's types: each text is exactly one value."""
+    wanted = {name for name, _ in columns}
+    raw: dict[str, str] = {}
+    files = [b"".join(group) for group in _groups(_avro_text(block, wanted, raw) for block in blocks)]
+    names = "{" + ", ".join(f"{literal(name)}: {literal(raw.get(name, 'VARCHAR'))}" for name, _ in columns) + "}"
+    chosen = ", ".join(f"CAST({quote(name)} AS {of}) AS {quote(name)}" for name, of in columns)
+    size = f"format = 'newline_delimited', maximum_object_size = {_longest(files)}"
+
+    def select(paths: list[str]) -> str:
+        if not columns:
+            return f"SELECT 0 AS none FROM read_json_objects({_list(paths)}, {size})"
+        return (
+            f"SELECT {chosen} FROM read_json({_list(paths)}, {size}, auto_detect = false, records = true, "
+            f"columns = {names})"
+        )
+
+    return files, select
+
+
+def _avro_text(block: bytes, wanted: set[str], raw: dict[str, str]) -> bytes:
+    """A block's records as lines; `raw` learns the types that these are read as."""
+    columns, lines = avro_format.lines(block, wanted)
+    raw.update((column.name, column.raw) for column in columns)
+    return b"".join(line + b"\n" for line in lines)
+
+
 def _groups(contents: Iterable[bytes]) -> Iterator[list[bytes]]:
     """Small blocks together, so that a thousand of them are not a thousand files."""
     group: list[bytes] = []
@@ -146,7 +174,7 @@ def _list(texts: list[str]) -> str:
     return "[" + ", ".join(map(literal, texts)) + "]"
 
 
-READERS: Final[dict[str, Reader]] = {"text": text, "csv": csv, "jsonl": jsonl, "parquet": parquet}
+READERS: Final[dict[str, Reader]] = {"text": text, "csv": csv, "jsonl": jsonl, "parquet": parquet, "avro": avro}
 # Of the shapes that are lines of text: which lines are no records.
 LEFT_OUT: Final[dict[str, Callable[[bytes], bool]]] = {
     "text": lambda _: False,
