@@ -470,7 +470,7 @@ def test_buckets_are_encrypted_private_and_talk_tls_only():
         for rule in bucket["LifecycleConfiguration"]["Rules"]:
             # What can be made again: scratch, and the index of restart points, which is a cache.
             assert rule.get("Prefix", "").startswith(("scratch/", "index/")) or "AbortIncompleteMultipartUpload" in rule
-            assert "ExpirationInDays" not in rule or rule["Prefix"] == "scratch/"
+            assert "ExpirationInDays" not in rule or rule["Prefix"].startswith(("scratch/", "index/"))
 
 
 def test_queues_are_encrypted_and_talk_tls_only():
