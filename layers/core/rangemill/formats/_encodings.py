@@ -49,14 +49,14 @@ def sniff(data: bytes, declared: str) -> tuple[str, int] | None:
 
 
 def settle(samples: list[Sample], declared: str) -> tuple[dict[str, Any], list[str]]:
-    """The options to read the job's objects with (`encoding`, `bom`), and what is worth a note.
+    """The options to read the job's objects with where they are not as declared (`encoding`, `bom`), and notes.
 
     The bytes win over what is declared, except over Latin-1, where every byte is text. Raises `BadRecord` for UTF-16
     and UTF-32 without a mark, and for objects that differ.
     """
     heads = [sample for sample in samples if sample.offset == 0 and sample.data]
     if declared in _WITHOUT_BOM or not heads:
-        return {"encoding": declared}, []
+        return {}, []
     told = [(head.object_uri, found[0] if (found := sniff(head.data, declared)) else declared) for head in heads]
     unmarked = next((uri for uri, encoding in told if encoding in _UNDECIDED), None)
     if unmarked is not None:
@@ -70,7 +70,7 @@ def settle(samples: list[Sample], declared: str) -> tuple[dict[str, Any], list[s
             offset=0,
         )
     if encoding == declared:
-        return {"encoding": declared}, []
+        return {}, []
     notes = []
     if not encoding.startswith(declared):
         notes = [f"{first} is {encoding} by its byte order mark, not {declared}; it is read as {encoding}"]

@@ -22,6 +22,7 @@ from rangemill.ranges import ByteRange, tile
 _SUB_RUN_BYTES: Final = 8 * 2**20
 _STEP_BYTES: Final = 64 * 2**10
 _UNKNOWN_END: Final = 2**62  # stands for the local end while that is not known
+ONE_RANGE: Final = 2**62  # the `range_bytes` of an inner aligner
 
 # run, object's end, pieces, state at the run's start -> events; one range, never stopped
 Inner = Callable[[ByteRange, int, Iterator[bytes], str | None], Iterator[Event]]
@@ -31,6 +32,16 @@ Starts = Callable[[bytes], Sequence[int]]
 def look_behind(inner_bytes: int, encoding: str) -> int:
     """How many stored bytes hold at least `inner_bytes` of UTF-8 before any character."""
     return inner_bytes * _encodings.unit_bytes(encoding) + 2 * _encodings.unit_bytes(encoding) + 2
+
+
+def no_crc(_: bytes, value: int) -> int:
+    """The CRC of an inner aligner: what counts is that of the stored bytes."""
+    return value
+
+
+def never() -> bool:
+    """Whether an inner aligner should stop."""
+    return False
 
 
 def plain_starts(data: bytes) -> list[int]:

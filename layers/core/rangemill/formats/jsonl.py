@@ -51,7 +51,7 @@ def settle(samples: list[Sample], options: dict[str, Any], for_sql: bool) -> Set
     options = options | told
     if not for_sql:
         return Settled("jsonl", options, notes=notes)
-    encoding = told["encoding"]
+    encoding = told.get("encoding", given.encoding)
     lines = ((line, sample, at) for sample in samples for line, at in _transcoded.whole_lines(sample, encoding))
     objects = (object_of(line, sample.object_uri, at) for line, sample, at in lines if not _lines.is_blank(line))
     return Settled("jsonl", options, columns=columns_of(objects, given.columns), notes=notes)
