@@ -11,7 +11,8 @@ import msgspec
 
 from rangemill.blocks import Block
 from rangemill.errors import BadRecord, IncompleteProof, RecordTooLarge
-from rangemill.formats import _delimited, _json_guess, _json_split, _lines, jsonl
+from rangemill.formats import _delimited, _encodings, _json_guess, _json_split, _lines, _recoded, jsonl
+from rangemill.formats._encodings import ByteOrderMark, Encoding
 from rangemill.formats._json_structure import Path
 from rangemill.formats.base import Crc, Event, Sample, Settled
 from rangemill.ranges import ByteRange
@@ -31,7 +32,8 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     layout: Literal["auto", "array", "values"] = "auto"
     columns: dict[str, str] = {}
     max_record_bytes: int | str = _delimited.DEFAULT_MAX_RECORD_BYTES
-    encoding: Literal["utf-8"] = "utf-8"
+    encoding: Encoding = "utf-8"
+    bom: ByteOrderMark = "optional"  # what Plan found in the data
 
     def __post_init__(self) -> None:
         parse_bytes(self.max_record_bytes)
@@ -41,14 +43,31 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(f"expected `path` to be names joined by dots, not {self.path!r}")
 
 
-def look_behind(settled: Settled) -> int:  # noqa: ARG001 - the interface
+def look_behind(settled: Settled) -> int:
     """See `FormatModule`."""
-    return _json_guess.LOOK_BEHIND_BYTES
+    encoding, behind = msgspec.convert(settled.options, Options).encoding, _json_guess.LOOK_BEHIND_BYTES
+    return behind if encoding == "utf-8" else _recoded.look_behind(behind, encoding)
+
+
+def counts_from_start(options: dict[str, Any]) -> bool:
+    """Whether it must be known how far from the object's first byte an element is: for code units."""
+    return _encodings.unit_bytes(msgspec.convert(options, Options).encoding) > 1
 
 
 def settle(samples: list[Sample], options: dict[str, Any], for_sql: bool) -> Settled:
     """See `FormatModule`: what the first object begins with (`header`), and for SQL the columns of the elements."""
     parsed = msgspec.convert(options, Options)
+    told, notes = _encodings.settle(samples, parsed.encoding)
+    encoding = told.get("encoding", parsed.encoding)
+    if encoding == "utf-8":
+        return msgspec.structs.replace(_settle(samples, options, parsed.columns, for_sql), notes=notes)
+    samples = [_encodings.utf8_sample(sample, encoding) for sample in samples]
+    settled = _settle(samples, options | {"encoding": "utf-8"}, parsed.columns, for_sql)
+    return msgspec.structs.replace(settled, options=options | told, notes=notes)
+
+
+def _settle(samples: list[Sample], options: dict[str, Any], declared: dict[str, str], for_sql: bool) -> Settled:
+    """The same for samples in UTF-8."""
     heads = [sample for sample in samples if sample.offset == 0]
     begins = [_lines.without_bom(sample.data, 0)[0].lstrip(_SPACE)[:1] for sample in heads]
     settled = Settled("json", options, header="[" if begins[:1] == [b"["] else "", shape="jsonl")
@@ -57,7 +76,7 @@ def settle(samples: list[Sample], options: dict[str, Any], for_sql: bool) -> Set
     objects: list[dict[str, Any]] = []
     for sample in sorted(samples, key=lambda sample: sample.offset > 0):
         objects += _objects(sample, settled, objects)
-    return msgspec.structs.replace(settled, columns=jsonl.columns_of(objects, parsed.columns))
+    return msgspec.structs.replace(settled, columns=jsonl.columns_of(objects, declared))
 
 
 def _objects(sample: Sample, settled: Settled, known: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -115,19 +134,22 @@ def align(
     options = msgspec.convert(settled.options, Options)
     limit = parse_bytes(options.max_record_bytes)
     path = _path(settled, options)
-    return _json_split.split(
-        run,
-        range_bytes,
-        object_bytes,
-        pieces,
-        crc,
-        should_stop,
-        path,
-        state,
-        limit,
-        blocks,
-        is_sure=path is not None or options.layout == "values",
-    )
+    is_sure = path is not None or options.layout == "values"
+    if options.encoding == "utf-8":
+        return _json_split.split(
+            run, range_bytes, object_bytes, pieces, crc, should_stop, path, state, limit, blocks, is_sure=is_sure
+        )
+
+    def inner(part: ByteRange, end: int, given: Iterator[bytes], known: str | None) -> Iterator[Event]:
+        return _json_split.split(
+            part, _recoded.ONE_RANGE, end, given, _recoded.no_crc, _recoded.never, path, known, limit, blocks,
+            is_sure=is_sure,
+        )  # fmt: skip
+
+    return _recoded.align(
+        inner, _json_guess.LOOK_BEHIND_BYTES, options.encoding, options.bom, run, range_bytes, object_bytes, pieces,
+        crc, should_stop, state,
+    )  # fmt: skip
 
 
 records = jsonl.records

@@ -1,0 +1,73 @@
+"""JSON in other encodings: the elements, at their stored places."""
+
+import json
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rangemill import formats
+from rangemill.blocks import Block, RangeDone
+from rangemill.errors import RangemillError
+from rangemill.formats.base import Sample
+from rangemill.ledger import CRC_FUNCTIONS, THROUGH, merge, prove, segment_of
+from rangemill.ranges import tile
+
+crc64 = CRC_FUNCTIONS["CRC64NVME"][0]
+value = st.recursive(
+    st.one_of(st.none(), st.integers(-5, 500), st.text('a{[]},"\\é\u0a0a\U0001f40a', max_size=5)),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("ab", max_size=2), inner, max_size=2),
+    max_leaves=4,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    values=st.lists(value, max_size=6),
+    layout=st.sampled_from(["array", "path", "values"]),
+    encoding=st.sampled_from(["utf-16-le", "utf-16-be", "utf-32-le"]),
+    bom=st.booleans(),
+    range_bytes=st.sampled_from([1, 3, 8, 30, 1 << 20]),
+)
+def test_elements_of_every_encoding(  # noqa: C901 - one run after the other, as Aggregate would
+    values: list[Any], layout: str, encoding: str, bom: bool, range_bytes: int
+) -> None:
+    if layout == "values":
+        text, options = "\n".join(json.dumps(v, ensure_ascii=False) for v in values), {"layout": "values"}
+    elif layout == "array":
+        text, options = json.dumps(values, ensure_ascii=False, indent=1), {"layout": "array"}
+    else:
+        text, options = json.dumps({"a": 1, "r": values, "z": "é"}, ensure_ascii=False), {"path": "r"}
+    data = (("\ufeff" if bom else "") + text).encode(encoding)
+    if not data:
+        return
+    module: Any = formats.load("json")
+    settled = module.settle([Sample("o", data, 0, len(data))], {**options, "encoding": encoding}, False)
+    found: list[tuple[int, Any]] = []
+    segments, left = [], ""
+    for run in tile(0, len(data), range_bytes):
+        begin, state = max(0, run.start - module.look_behind(settled)), None
+        while True:
+            try:
+                events = list(
+                    module.align(run, range_bytes, len(data), iter([data[begin:]]), settled, crc64, bool, state)
+                )
+            except RangemillError:
+                assert state is None, "only what was assumed may be wrong"
+                state = left
+                continue
+            (row,) = [segment_of(e) for e in events if isinstance(e, RangeDone)]
+            if run.start == 0 or row.assumed in ("", THROUGH, left):
+                break
+            assert state is None
+            state = left
+        left = row.left if row.left != THROUGH else left
+        segments.append(row)
+        for block in events:
+            if isinstance(block, Block):
+                assert block.places is not None
+                found += zip(list(block.places), module.records(block.data, settled, None), strict=True)
+    assert prove(merge(segments, "CRC64NVME", "o"), len(data), len(data), "CRC64NVME", crc64(data, 0), "o")
+    assert [element for _, element in found] == values
+    for place, element in found:
+        assert json.JSONDecoder().raw_decode(data[place:].decode(encoding))[0] == element
