@@ -1,11 +1,14 @@
 """Compressed objects: every record exactly once, however frames, members, points and ranges lie."""
 
+import bz2
 import gzip
+import lzma
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+import lz4.frame
 import pytest
 from backports import zstd
 from hypothesis import given, settings
@@ -14,7 +17,8 @@ from hypothesis import strategies as st
 from rangemill import compression, formats
 from rangemill.blocks import Block, RangeDone, Remaining
 from rangemill.compression import _points, _split
-from rangemill.compression.base import Around
+from rangemill.compression._stored import Stored
+from rangemill.compression.base import Around, Unit
 from rangemill.compression.reading import Reading
 from rangemill.errors import BadCompression, IntegrityError
 from rangemill.formats.base import Settled
@@ -152,10 +156,73 @@ def one_gzip_member(parts: list[bytes]) -> bytes:
     return body + packer.flush()
 
 
+def xz_of_many_blocks(parts: list[bytes]) -> bytes:
+    """One stream with a block for each part that has bytes, as `xz --block-size` makes it."""
+    check = lzma.CHECK_CRC64
+    body = lzma.compress(b"", check=check)[:12]
+    records = b""
+    count = 0
+    for part in parts:
+        if not part:
+            continue
+        one = lzma.compress(part, check=check)
+        index_bytes = (int.from_bytes(one[-8:-4], "little") + 1) * 4
+        packed = one[12 : len(one) - 12 - index_bytes]
+        sizes = one[len(one) - 12 - index_bytes + 2 :]  # after the index's first byte and its count of one
+        numbers = b""
+        seen = 0
+        for byte in sizes:
+            numbers += bytes((byte,))
+            seen += byte < 0x80
+            if seen == 2:
+                break
+        records += numbers
+        body += packed
+        count += 1
+    index = b"\0" + number(count) + records
+    index += bytes(-len(index) % 4)
+    index += zlib.crc32(index).to_bytes(4, "little")
+    tail = (len(index) // 4 - 1).to_bytes(4, "little") + body[6:8]
+    return body + index + zlib.crc32(tail).to_bytes(4, "little") + tail + b"YZ"
+
+
+def number(value: int) -> bytes:
+    """A number as xz writes it."""
+    parts = b""
+    while value >= 0x80:
+        parts += bytes((value & 0x7F | 0x80,))
+        value >>= 7
+    return parts + bytes((value,))
+
+
+def bzip2_streams(parts: list[bytes]) -> bytes:
+    return b"".join(bz2.compress(part, 1) for part in parts)
+
+
+def lz4_frames(parts: list[bytes], linked: bool = False) -> bytes:
+    """Frames of different kinds; blocks of 64 KiB, or ended early by a flush."""
+    body = b""
+    for index in range(0, len(parts), 3):
+        packer = lz4.frame.LZ4FrameCompressor(
+            block_size=lz4.frame.BLOCKSIZE_MAX64KB,
+            block_linked=linked,
+            content_checksum=index % 2 == 0,
+            block_checksum=len(parts) % 2 == 0,
+            auto_flush=True,
+        )
+        body += packer.begin() + b"".join(map(packer.compress, parts[index : index + 3])) + packer.flush()
+    return body
+
+
 SPLIT: dict[str, Callable[[list[bytes]], bytes]] = {
     "zstd:frames": zstd_frames,
     "gzip:members": lambda parts: b"".join(map(gzip.compress, parts)),
     "bgzf": bgzf,
+    "bzip2": bzip2_streams,
+    "xz:blocks": xz_of_many_blocks,
+    "xz:streams": lambda parts: bytes(4).join(map(lzma.compress, parts)),
+    "lz4:blocks": lz4_frames,
+    "lz4:frames": lambda parts: lz4_frames(parts, linked=True),
 }
 
 content = st.lists(
@@ -166,7 +233,7 @@ sizes = st.lists(st.one_of(st.integers(0, 4), st.integers(1, 400)), min_size=1, 
 
 
 @pytest.mark.parametrize("mode", SPLIT)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     data=content,
     sizes=sizes,
@@ -195,7 +262,22 @@ def test_every_record_exactly_once(
     assert proved.records == lines_in(data)
 
 
-@settings(max_examples=150, deadline=None)
+def units_from(mode: str, body: bytes, start: int) -> list[int]:
+    run = ByteRange(start, len(body))
+    stored = Stored(iter([body[start:]]), run, len(body), len(body), crc64)
+    around = Around(PinnedObject(0, "b", "k", "e", len(body)), lambda low, high: body[low:high], DictStore())
+    return [e.stored for e in compression.load(mode).session(stored, mode, around).decode() if isinstance(e, Unit)]
+
+
+@pytest.mark.parametrize("mode", SPLIT)
+def test_the_same_units_are_found_from_everywhere(mode: str) -> None:
+    body = SPLIT[mode](frames_of(b"".join(b"%d\n" % number for number in range(60)), [0, 1, 70, 3]))
+    units = units_from(mode, body, 0)
+    for start in range(len(body)):
+        assert units_from(mode, body, start) == [unit for unit in units if unit >= start]
+
+
+@settings(max_examples=100, deadline=None)
 @given(
     data=content,
     sizes=sizes,
@@ -238,6 +320,9 @@ DAMAGED = {
     "gzip:small": gzip.compress(DATA),
     "gzip:members": b"".join(gzip.compress(part) for part in frames_of(DATA, [5000])),
     "bgzf": bgzf(frames_of(DATA, [5000])),
+    "bzip2": bzip2_streams(frames_of(DATA, [60_000])),
+    "xz:blocks": xz_of_many_blocks(frames_of(DATA, [5000])),
+    "xz:streams": b"".join(map(lzma.compress, frames_of(DATA, [5000]))),
 }
 
 
@@ -292,6 +377,9 @@ def test_codecs_are_recognised_by_their_first_bytes() -> None:
     assert compression.sniff(gzip.compress(b"x")) == "gzip"
     assert compression.sniff(zstd.compress(b"x")) == "zstd"
     assert compression.sniff(zstd_frames([b"abc"])) == "zstd"
+    assert compression.sniff(bz2.compress(b"")) == "bzip2"
+    assert compression.sniff(lzma.compress(b"x")) == "xz"
+    assert compression.sniff(lz4.frame.compress(b"x")) == "lz4"
     assert compression.sniff(b"BZh9 is how a line of text may begin") == "none"
     assert compression.sniff(b"") == "none"
     assert compression.by_suffix("logs/a.CSV.GZ") == "gzip"

@@ -62,7 +62,7 @@ def _is_bgzf(stored: Stored) -> bool:
         if at == stored.left:
             return True
         try:
-            header = headers.parse(stored.peek(at + 2 * 2**16)[at:])
+            header = headers.parse(stored.peek_at(at, 2**17))
         except headers.HeaderError:
             return False
         if header.block_bytes is None:

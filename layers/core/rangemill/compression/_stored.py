@@ -42,7 +42,11 @@ class Stored:
 
     def peek(self, count: int) -> bytes:
         """The `count` bytes from the position on, fewer only at the object's end."""
-        count = min(count, self.left)
+        return self.peek_at(0, count)
+
+    def peek_at(self, ahead: int, count: int) -> bytes:
+        """The `count` bytes from `ahead` bytes after the position on, fewer only at the object's end."""
+        count = min(ahead + count, self.left)
         if len(self._buffer) - self._used < count:
             parts = [self._buffer[self._used :]]
             have = len(parts[0])
@@ -50,7 +54,7 @@ class Stored:
                 parts.append(self._next_piece(self.position + have))
                 have += len(parts[-1])
             self._buffer, self._used = b"".join(parts), 0
-        return self._buffer[self._used : self._used + count]
+        return self._buffer[self._used + ahead : self._used + count]
 
     def advance(self, count: int) -> None:
         """Pass `count` bytes, which must be there."""
