@@ -112,6 +112,12 @@ def test_options_beside_auto_go_to_the_format() -> None:
         resolved(LINES, header=True)
 
 
+def test_a_path_says_that_a_line_of_json_holds_the_records() -> None:
+    assert resolved(b'{"Records": [{"a": 1}, {"a": 2}]}').type == "jsonl"
+    found = resolved(b'{"Records": [{"a": 1}, {"a": 2}]}', path="Records")
+    assert (found.type, found.options) == ("json", {"path": "Records"})
+
+
 def test_a_first_row_of_data_is_no_header_and_the_job_says_so() -> None:
     found = resolved(b"1,2\n3,4\n")
     assert found.options["header"] is False

@@ -183,7 +183,7 @@ class _Work:
                         )
                         self.stopped = True
         except RangemillError as error:
-            error.object_uri = error.object_uri or pin.uri
+            error.of_object(pin.uri)
             raise
         finally:
             close = getattr(pieces, "close", None)
@@ -229,11 +229,14 @@ class _Work:
         if pin.crc_later:
             self._complete(pin)
         records = 0
-        events: Iterator[Event] = getattr(module, "empty", lambda _: iter(()))(self.plan.settled)
-        for event in events:
-            if isinstance(event, Whole):
-                self._begin(pin).take(event)
-                records += 1
+        try:
+            for event in getattr(module, "empty", lambda _: iter(()))(self.plan.settled):
+                if isinstance(event, Whole):
+                    self._begin(pin).take(event)
+                    records += 1
+        except RangemillError as error:
+            error.of_object(pin.uri)
+            raise
         self.rows.append((pin.index, [Segment(0, 0, 0, 0, 0, records, 0)]))
 
     def _begin(self, pin: PinnedObject) -> Engine:

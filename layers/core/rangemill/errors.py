@@ -27,6 +27,14 @@ class RangemillError(Exception):
         self.object_uri = object_uri
         self.offset = offset
 
+    def of_object(self, object_uri: str) -> None:
+        """Name the object that it is of, where whoever raised it did not know it."""
+        if self.object_uri is None:
+            self.object_uri = object_uri
+            if object_uri not in self.message:
+                self.message = shortened(f"{object_uri}: {self.message}")
+                self.args = (self.message,)
+
     def to_json(self) -> dict[str, Any]:
         """The `error` of the job row and of `--json`: type, message, object, offset."""
         return {

@@ -13,7 +13,7 @@ from rangemill.archives.expand import Expander, passed_over_sentence
 from rangemill.archives.pages import PageBuilder, reads_archives
 from rangemill.archives.sample import logical_head, of_compressed_tar
 from rangemill.compression import looking
-from rangemill.errors import BadRecord, BadRequest
+from rangemill.errors import BadRecord, BadRequest, RangemillError
 from rangemill.formats import auto
 from rangemill.formats.base import Sample, Settled
 from rangemill.gateways import Gateways, Objects, Store
@@ -202,7 +202,7 @@ def settle_schema(pipeline: Pipeline, objects: list[PinnedObject], reader: Objec
     spec = pipeline.format
     if spec.type != "auto":
         return _settle_as(spec, chosen, reader, pipeline.is_sql)
-    found = auto.resolve([sample for pin in chosen for sample in _samples(pin, spec, reader)], spec.options)
+    found = auto.resolve(_samples(chosen, spec, reader), spec.options)
     if found is None:
         return Settled("auto", spec.options)
     spec = msgspec.structs.replace(spec, type=found.type, options=found.options)
@@ -215,14 +215,25 @@ def _settle_as(spec: FormatSpec, chosen: list[PinnedObject], reader: Objects, fo
     if formats.is_random_access(spec.type) and not any(pin.compression for pin in chosen):
         sources = [PinnedSource(reader, pin) for pin in chosen]
         return formats.settle_sources(module, sources, spec.options, for_sql)
-    samples = [sample for pin in chosen for sample in _samples(pin, spec, reader)]
+    samples = _samples(chosen, spec, reader)
     for sample in samples:
         if sample.offset == 0 and spec.type != "object":
             _refuse_foreign(sample, spec.type)
     return module.settle(samples, spec.options, for_sql)
 
 
-def _samples(pin: PinnedObject, spec: FormatSpec, reader: Objects) -> Iterator[Sample]:
+def _samples(chosen: list[PinnedObject], spec: FormatSpec, reader: Objects) -> list[Sample]:
+    samples: list[Sample] = []
+    for pin in chosen:
+        try:
+            samples += _samples_of(pin, spec, reader)
+        except RangemillError as error:
+            error.of_object(pin.uri)
+            raise
+    return samples
+
+
+def _samples_of(pin: PinnedObject, spec: FormatSpec, reader: Objects) -> Iterator[Sample]:
     """Head, and of large objects middle and tail; of what must be unpacked the head."""
     if pin.logical_bytes is not None:
         yield logical_head(pin, reader)

@@ -117,7 +117,7 @@ class PageBuilder:
         try:
             unpacked = self._compressed_tar(pin, head) if found is None else None
         except RangemillError as error:
-            error.object_uri = error.object_uri or pin.uri
+            error.of_object(pin.uri)
             raise
         if unpacked is not None:
             return unpacked, "compressed tar"

@@ -38,7 +38,7 @@ def of_compressed_tar(pin: PinnedObject, nesting: Nesting, reader: Objects) -> I
     try:
         yield from _of_members(pin, nesting, reader)
     except RangemillError as error:
-        error.object_uri = error.object_uri or pin.uri
+        error.of_object(pin.uri)
         raise
 
 

@@ -100,7 +100,7 @@ def _member(
             raise bad(pin.uri, header.name, header.at, "was not read to its end")
         prove([done], done.end, header.size_bytes, DEFAULT_CRC, None, uri)
     except RangemillError as error:
-        error.object_uri = error.object_uri or uri
+        error.of_object(uri)
         raise
     return done.records
 

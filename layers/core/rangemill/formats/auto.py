@@ -49,6 +49,8 @@ def resolve(samples: list[Sample], options: dict[str, Any]) -> Resolved | None:
     if not heads:
         return None
     found, notes = _agreed(heads)
+    if found.name == "jsonl" and {"path", "layout"} & options.keys():  # a line may hold all records
+        found = Guess("json")
     uri = heads[0].object_uri
     if found.name is None or found.name not in formats.names():
         what = "of no format that is known" if found.name is None else f"{found.name}, which is not supported"
