@@ -1,5 +1,6 @@
 """Parquet by row groups: every row once, and only the columns that are asked for are read."""
 
+import gzip
 import json
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time
@@ -291,3 +292,14 @@ def test_a_broken_page_is_named(many_groups: bytes) -> None:
     with pytest.raises(IntegrityError, match=r"key.parquet: the records from 6144 on cannot be read"):
         in_sql(bytes(broken), settled, "SELECT name FROM records")
     assert in_sql(bytes(broken), settled, "SELECT count(id) AS n FROM records") == [{"n": 20000}]
+
+
+def test_a_compressed_file_is_named_as_what_it_is(many_groups: bytes) -> None:
+    with pytest.raises(IntegrityError, match="it is gzip by its first bytes"):
+        settle(gzip.compress(many_groups))
+
+
+def test_a_footer_without_a_schema_is_named() -> None:
+    footer = b"\x15\x02\x19\x0c\x16\x00\x19\x0c\x00"
+    with pytest.raises(IntegrityError, match="broken Parquet footer"):
+        settle(b"PAR1" + footer + len(footer).to_bytes(4, "little") + b"PAR1")

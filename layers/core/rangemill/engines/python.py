@@ -25,6 +25,7 @@ class PythonEngine:
         self._settled = settled
         self._parameters = parameters
         self._format = formats.load(settled.format)
+        self._place_is = getattr(self._format, "PLACES_ARE", "byte")
         self._user = load_class(pipeline.apply.python or "")
         self._object: ObjectContext | None = None
         self._partial: Any = None  # of the current object
@@ -73,7 +74,7 @@ class PythonEngine:
             raise self._bad_record(error, block, taken) from error
         except (Exception, SystemExit) as error:
             offset = self._place(block, taken - 1)
-            raise _user_error(error, f"at the record at byte {offset}", self._uri, offset) from error
+            raise _user_error(error, f"at the record at {self._place_is} {offset}", self._uri, offset) from error
         self._require_all(taken, block)
         self._partial = partial
 
@@ -105,7 +106,7 @@ class PythonEngine:
         try:
             self._partial = self._user.instance.apply_batch(self._partial, records)
         except (Exception, SystemExit) as error:
-            where = f"in the {block.records} records from byte {block.offset}"
+            where = f"in the {block.records} records from {self._place_is} {block.offset}"
             raise _user_error(error, where, self._uri, block.offset) from error
 
     def _records(self, block: Block) -> Iterator[Any]:
@@ -130,7 +131,9 @@ class PythonEngine:
     def _bad_record(self, error: BadRecord, block: Block, index: int) -> BadRecord:
         offset = block.places[index] if block.places is not None else block.offset + (error.offset or 0)
         return BadRecord(
-            f"{self._uri}: the record at byte {offset}: {error.message}", object_uri=self._uri, offset=offset
+            f"{self._uri}: the record at {self._place_is} {offset}: {error.message}",
+            object_uri=self._uri,
+            offset=offset,
         )
 
     def _start(self) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from rangemill.errors import IntegrityError, RecordTooLarge
-from rangemill.formats import _snappy
+from rangemill.formats import _buffered, _snappy
 from rangemill.formats.base import Source
 
 MAGIC: Final = b"Obj\x01"
@@ -76,7 +76,7 @@ def read_header(source: Source) -> Header:
                 continue
             problem = f"its header does not end within {size} bytes"
         except ValueError as error:
-            problem = str(error)
+            problem = str(error) + _buffered.hint(data)
         raise IntegrityError(f"{source.uri} is no Avro file: {problem}", object_uri=source.uri, offset=0) from None
 
 

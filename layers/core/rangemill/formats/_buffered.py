@@ -1,11 +1,27 @@
 """Formats that read at places of their own choice, over bytes that only come as a stream, as compressed data do."""
 
 from collections.abc import Callable, Iterator
+from typing import Final
 
 from rangemill.blocks import Block, RangeDone
 from rangemill.errors import BadRequest, IncompleteProof, RecordTooLarge
 from rangemill.formats.base import Crc, Event, Sample, Source
 from rangemill.ranges import ByteRange
+
+_PACKED: Final = {
+    b"\x1f\x8b": "gzip",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ\x00": "xz",
+    b"\x04\x22\x4d\x18": "LZ4",
+    b"PK\x03\x04": "zip",
+}
+
+
+def hint(head: bytes) -> str:
+    """What an object that is not of its format is, where its first bytes tell, and what to do."""
+    found = next((name for magic, name in _PACKED.items() if head.startswith(magic)), None)
+    return f" (it is {found} by its first bytes; store it as it is, it compresses by itself)" if found else ""
 
 
 class BytesSource:

@@ -5,7 +5,7 @@ from functools import cached_property
 from typing import Any, Final, NoReturn
 
 from rangemill.errors import IntegrityError
-from rangemill.formats import _thrift
+from rangemill.formats import _buffered, _thrift
 from rangemill.formats.base import Source
 
 MAGIC: Final = b"PAR1"
@@ -81,7 +81,8 @@ def read(source: Source) -> Footer:
     if magic == _ENCRYPTED:
         _broken(source, size - len(MAGIC), "its footer is encrypted, which cannot be read")
     if magic != MAGIC:
-        _broken(source, size - len(MAGIC), f"it ends with {magic!r} and not with {MAGIC!r}; it may have been cut off")
+        problem = f"it ends with {magic!r} and not with {MAGIC!r}; it may have been cut off"
+        _broken(source, size - len(MAGIC), problem + _buffered.hint(source.read(0, len(MAGIC) + _TAIL_BYTES)))
     length = int.from_bytes(tail[-_TAIL_BYTES:-4], "little")
     start = size - _TAIL_BYTES - length
     if start < len(MAGIC):
@@ -99,7 +100,7 @@ def read(source: Source) -> Footer:
             object_uri=source.uri,
             offset=start + error.position,
         ) from None
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise IntegrityError(
             f"{source.uri} has a broken Parquet footer: {type(error).__name__} {error}",
             object_uri=source.uri,
