@@ -46,7 +46,7 @@ def is_whole(data: bytes, of: Dialect, state: str = automaton.RECORD) -> bool:
     return states_of(data, of, state)[-1] not in automaton.UNFINISHED
 
 
-@settings(max_examples=2000, deadline=None)
+@settings(max_examples=1000, deadline=None)
 @given(data=content, escape=st.sampled_from(["", "\\"]))
 @example(data=b'5,a"b,c\n', escape="")
 def test_a_row_is_what_pythons_csv_reads(data: bytes, escape: str) -> None:
@@ -79,7 +79,7 @@ def test_the_scanner_reads_as_the_automaton(data: bytes, of: Dialect, cut: float
     assert scanner.next_start(states[middle], data, middle, len(data)) == (begins[0] if begins else -1)
 
 
-@settings(max_examples=2000, deadline=None)
+@settings(max_examples=1000, deadline=None)
 @given(data=st.one_of(content, sound), of=dialects)
 def test_rows_and_their_canonical_form(data: bytes, of: Dialect) -> None:
     expected = list(spans(data, of, automaton.RECORD))
@@ -159,7 +159,7 @@ def attempt(
     return tried
 
 
-@settings(max_examples=3000, deadline=None)
+@settings(max_examples=2000, deadline=None)
 @given(
     data=st.one_of(marked, sound),
     of=dialects,

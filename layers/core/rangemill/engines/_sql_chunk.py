@@ -73,10 +73,11 @@ def _load_again(session: Session, chunk: Chunk, columns: Columns, settled: Settl
     anew = Chunk()
     for of, block in chunk.blocks:
         anew.add(of, _sql_csv.written_anew(of, block, _places(block, settled), settled))
+    plain = _sql_csv.rfc(settled)
     try:
-        return load_rows(session, [block.data for _, block in anew.blocks], columns, settled)
+        return load_rows(session, [block.data for _, block in anew.blocks], columns, plain)
     except (duckdb.Error, BadRecord) as again:
-        raise _bad_record(session, anew, columns, settled, again) from again
+        raise _bad_record(session, anew, columns, plain, again) from again
 
 
 def load_rows(session: Session, blocks: Sequence[bytes | SparseFile], columns: Columns, settled: Settled) -> int:

@@ -1,7 +1,8 @@
 """CSV that DuckDB refuses: read by Python and written anew, so that both engines take the same rows or neither does."""
 
-import csv
 from collections.abc import Iterable
+
+import msgspec
 
 from rangemill.blocks import Block
 from rangemill.engines.base import ObjectContext
@@ -12,17 +13,25 @@ from rangemill.formats.base import Settled
 
 
 def written_anew(of: ObjectContext, block: Block, places: Iterable[int], settled: Settled) -> Block:
-    """The block with every row as wide as the settled columns. Raises `BadRecord` for a row that Python refuses too."""
-    dialect = _csv_options.of(settled).dialect
+    """The block in the dialect of `rfc`, every row as wide as the settled columns.
+
+    Raises `BadRecord` for a row that Python refuses too.
+    """
     starts = list(places)
     rows: list[list[str]] = []
     try:
         rows.extend(csv_format.rows(block.data, settled))
-        data = _csv_rows.rewritten(rows, dialect)
-    except (BadRecord, csv.Error) as error:
-        offset = starts[min(len(rows), len(starts) - 1)]
-        problem = error.message if isinstance(error, BadRecord) else "it needs quotes, which the format does not have"
+    except BadRecord as error:
+        offset = starts[len(rows)]
         raise BadRecord(
-            f"{of.uri}: the record at byte {offset}: {problem}", object_uri=of.uri, offset=offset
+            f"{of.uri}: the record at byte {offset}: {error.message}", object_uri=of.uri, offset=offset
         ) from error
+    data = _csv_rows.as_rfc(rows, _csv_options.of(settled).dialect)
     return Block(data, block.offset, block.records, starts)
+
+
+def rfc(settled: Settled) -> Settled:
+    """The same records in the plain dialect that `written_anew` writes."""
+    quote = _csv_rows.quote_of(_csv_options.of(settled).dialect)
+    options = settled.options | {"quote": quote, "escape": "", "comment": ""}
+    return msgspec.structs.replace(settled, options=options)

@@ -4,10 +4,9 @@ from collections.abc import Iterator
 
 from rangemill.blocks import Block
 from rangemill.errors import BadRecord
-from rangemill.formats import _csv_header, _csv_rows, _lines
+from rangemill.formats import _csv_header, _csv_rows, _encodings, _lines
 from rangemill.formats._csv_header import Layout
 from rangemill.formats._csv_options import Options
-from rangemill.formats._encodings import Places
 from rangemill.formats.base import Head, Settled
 
 _HALF_MARKS = (_lines.BOM[:1], _lines.BOM[:2])
@@ -28,7 +27,10 @@ class BlockMaker:
         """See `_csv_split.MakeBlock`. Raises `BadRecord`."""
         if offset == 0 and data in _HALF_MARKS:
             outline = b"x"  # an object of nothing else: a row that is not UTF-8
-        data, offset = _lines.without_bom(data, offset)
+        if self._options.encoding == "utf-8":
+            data, offset = _encodings.without_bom(data, offset, "utf-8", self._options.bom)
+        else:  # what comes here was recoded, its mark too
+            data, offset = _lines.without_bom(data, offset)
         if self._options.lone_return == "refuse" and _csv_rows.has_lone_return(outline):
             raise self._lone_return(data, offset)
         records = _csv_rows.count(outline)
@@ -45,7 +47,7 @@ class BlockMaker:
             return self._arranged(data, offset, records, *self._layout)
         if _csv_rows.is_plain(data, self._dialect):
             return Block(data, offset, records)
-        return Block(data, offset, records, Places(records, lambda: self._places(data, offset)))
+        return Block(data, offset, records, _encodings.Places(records, lambda: self._places(data, offset)))
 
     def _header(self) -> bytes:
         if self._head is not None:

@@ -8,6 +8,7 @@ import msgspec
 from rangemill.formats import _csv_automaton, _csv_scan, _delimited
 from rangemill.formats._csv_automaton import Dialect
 from rangemill.formats._csv_scan import Scanner
+from rangemill.formats._encodings import ByteOrderMark, Encoding
 from rangemill.formats.base import Settled
 from rangemill.units import parse_bytes
 
@@ -20,7 +21,8 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `quote`, `escape` and `comment` may be empty: none. `lone_return`: whether a `\\r` without a `\\n`, outside quotes,
     ends a row or is refused. `columns`: name → SQL type, all or some; `null`: what is NULL in SQL. `missing_columns`
     and `extra_columns`: what of an object whose header lacks a column, or has one more. `as`: what a Python record is.
-    `validate: all` holds every value of every row against its column's type, not only what the statement reads.
+    `validate: all` holds every value of every row against its column's type, not only what the statement reads. `bom`
+    is what Plan found in the data.
     """
 
     delimiter: str = ","
@@ -36,7 +38,8 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     validate: Literal["used", "all"] = "used"
     record_as: Literal["list", "dict", "bytes"] = msgspec.field(name="as", default="list")
     max_record_bytes: int | str = _delimited.DEFAULT_MAX_RECORD_BYTES
-    encoding: Literal["utf-8"] = "utf-8"
+    encoding: Encoding = "utf-8"
+    bom: ByteOrderMark = "optional"
 
     def __post_init__(self) -> None:
         parse_bytes(self.max_record_bytes)

@@ -6,9 +6,7 @@ the automaton.
 
 import csv
 import io
-import re
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
 from typing import Any, Final
 
 from rangemill.errors import BadRecord
@@ -42,7 +40,7 @@ def spans(data: bytes, of: Dialect) -> Iterator[tuple[int, int, int]]:
     The data begins with a row; the last one may be cut off.
     """
     position = 0
-    for match in _row(of).finditer(data):
+    for match in _csv_scan.scanner(of).row.finditer(data):
         if match.start() != position:
             break
         position = match.end()
@@ -51,21 +49,6 @@ def spans(data: bytes, of: Dialect) -> Iterator[tuple[int, int, int]]:
             yield match.start(), end, position
     if position != len(data):  # the expression takes whatever comes: a mistake of ours
         raise BadRecord("it is no row of this dialect", offset=position)
-
-
-@lru_cache(maxsize=16)
-def _row(of: Dialect) -> "re.Pattern[bytes]":
-    q, d, e, c = (re.escape(byte) for byte in (of.quote, of.delimiter, of.escape, of.comment))
-    escaped = rb"|" + e + rb"(?:.|\Z)" if e else b""
-    rest = rb"(?:[^" + d + rb"\r\n" + e + rb"]++" + escaped + rb")*+"
-    first = rb"(?:[^" + d + q + rb"\r\n" + e + rb"]" + escaped + rb")"
-    cell = rb"(?:" + first + rest + rb")?+"
-    if q:
-        inside = rb"(?:[^" + q + e + rb"]++|" + q + q + escaped + rb")*+"
-        cell = rb"(?:" + q + inside + rb"(?:" + q + rb"(?:[^" + d + rb"\r\n]" + rest + rb")?+)?+|" + cell + rb")"
-    cells = cell + rb"(?:" + d + cell + rb")*+"
-    comment = c + rb"[^\r\n]*+|" if c else b""
-    return re.compile(rb"(?:" + comment + cells + rb")(\r\n|\r|\n|\Z)", re.DOTALL)
 
 
 def raw(data: bytes, of: Dialect) -> Iterator[bytes]:
@@ -123,7 +106,7 @@ def rewritten(rows: Iterable[list[str]], of: Dialect) -> bytes:
     )
 
 
-def _as_rfc(rows: Iterable[list[str]], of: Dialect) -> bytes:
+def as_rfc(rows: Iterable[list[str]], of: Dialect) -> bytes:
     """The rows as RFC 4180 has them, with that delimiter: every cell in quotes, which are doubled inside."""
     return _written(rows, delimiter=of.delimiter.decode(), quotechar=quote_of(of), quoting=csv.QUOTE_ALL)
 
@@ -149,11 +132,11 @@ def canonical(data: bytes, of: Dialect) -> bytes:
     if is_plain(data, of) and quote_of(of).encode() not in data:
         return _without_empty(data.replace(b"\r\n", b"\n") if b"\r" in data else data)
     if not of.quote or any(mark and mark in data for mark in (of.escape, of.comment)):
-        return _as_rfc(cells(data, of), of)
+        return as_rfc(cells(data, of), of)
     parts = data.split(of.quote)
     outside = of.quote.join(parts[::2])
     if len(parts) % 2 == 0 or not _csv_scan.scanner(of).is_clean(outside):  # whole rows leave no quote open
-        return _as_rfc(cells(data, of), of)
+        return as_rfc(cells(data, of), of)
     if b"\r" in outside or _lines.has_blank_line(outside):
         parts[::2] = _without_empty(outside.replace(b"\r\n", b"\n").replace(b"\r", b"\n")).split(of.quote)
         return of.quote.join(parts)

@@ -3,7 +3,7 @@
 Between quotes nothing counts but the next quote. So a stretch of data is split at its quotes; if every quote that opens
 by that count stands at a field's start, and what follows every one that closes is a delimiter or a line end, then by
 induction from the left the automaton reads it the same way. Where that does not hold (`5,a"b,c`) the stretch is read
-byte by byte; stretches are short, so that one odd quote does not slow down its whole block.
+row by row; stretches are short, so that one odd quote does not slow down its whole block.
 """
 
 import re
@@ -19,6 +19,7 @@ _ORDINARY: Final = ord("x")
 _ENDS: Final = (automaton.RECORD, automaton.RETURN)
 _IN_MARK: Final = (automaton.MARK_1, automaton.MARK_2)
 _NOTHING: Final = (automaton.COMMENT, automaton.MARK, *_IN_MARK)
+_OUTSIDE: Final = (automaton.RECORD, automaton.RETURN, automaton.MARK, automaton.FIELD, automaton.UNQUOTED)
 _WIDE: Final = (automaton.QUOTED, automaton.UNQUOTED, automaton.COMMENT)  # most bytes lead to the same state again
 # What to put before a stretch so that reading it from a row's start leads to the state that it begins in.
 _LEADS: Final = {automaton.RECORD: b"", automaton.RETURN: b"", automaton.UNQUOTED: b"x"}
@@ -49,6 +50,8 @@ class Scanner:
         self._outside = re.compile(outside)
         inside = b"|".join(re.escape(byte) for byte in (q, e) if byte)
         self._inside = re.compile(inside or rb"(?!)")
+        self.row = _row(of)
+        self._marks = [mark for mark in (q, e, c) if mark]
 
     def outline(self, state: str, data: bytes, low: int, high: int) -> tuple[bytes, str]:
         """The outline of `data[low:high]`, and the state after it.
@@ -56,21 +59,20 @@ class Scanner:
         An outline has the line ends that end rows, and some other byte in between for every row that is not empty; what
         stands inside quotes, and comments, are not in it. Outlines of adjacent data, joined, are an outline.
         """
+        if state in _OUTSIDE and high - low > _FEW_BYTES and all(data.find(m, low, high) < 0 for m in self._marks):
+            outline = data[low:high]
+            return outline, self._after(outline, state)
         parts: list[bytes] = []
         while low < high:
             if state in self._leads and high - low > _FEW_BYTES:
                 end = min(high, low + _STRETCH_BYTES)
-                found = self._split(state, data[low:end])
-                if found is not None:
-                    parts.append(found[0])
-                    state, low = found[1], end
-                    continue
+                part, state = self._split(state, data[low:end]) or self._match(state, data[low:end])
             else:
                 end = min(high, low + _FEW_BYTES)
-            part, state = self._step(state, data[low:end])
+                part, state = self._step(state, data[low:end])
             parts.append(part)
             low = end
-        return parts[0] if len(parts) == 1 else b"".join(parts), state
+        return b"".join(parts), state
 
     def next_start(self, state: str, data: bytes, low: int, high: int) -> int:
         """Where the next row begins at or after `low`, where the automaton is in that state; -1 if not before `high`.
@@ -145,6 +147,26 @@ class Scanner:
             data += b"x"
         return data, after
 
+    def _match(self, state: str, data: bytes) -> tuple[bytes, str]:
+        """The same row by row; what is left of the last one byte by byte."""
+        parts: list[bytes] = []
+        data = self._leads[state] + data
+        begin = 0
+        for found in self.row.finditer(data):
+            ended = found[1]
+            if not ended:
+                break
+            end = found.start(1)
+            if end > begin and not (self.dialect.comment and data.startswith(self.dialect.comment, begin)):
+                parts.append(b"x")
+            parts.append(ended)
+            begin = found.end()
+        if begin == len(data):
+            return b"".join(parts), automaton.RETURN if data.endswith(b"\r") else automaton.RECORD
+        part, after = self._step(automaton.RECORD, data[begin:])
+        parts.append(part)
+        return b"".join(parts), after
+
     def is_clean(self, outside: bytes) -> bool:
         """Whether quotes stand at cells' ends only, given what is outside quotes with a quote for what is inside."""
         kinds = outside.translate(self._kinds)
@@ -162,6 +184,21 @@ class Scanner:
         if last == self.dialect.quote:
             return automaton.QUOTE
         return automaton.FIELD if last == self.dialect.delimiter else automaton.UNQUOTED
+
+
+def _row(of: Dialect) -> "re.Pattern[bytes]":
+    """One row with its line end, or as much of it as there is: the automaton as an expression."""
+    q, d, e, c = (re.escape(byte) for byte in (of.quote, of.delimiter, of.escape, of.comment))
+    escaped = rb"|" + e + rb"(?:.|\Z)" if e else b""
+    rest = rb"(?:[^" + d + rb"\r\n" + e + rb"]++" + escaped + rb")*+"
+    first = rb"(?:[^" + d + q + rb"\r\n" + e + rb"]" + escaped + rb")"
+    cell = rb"(?:" + first + rest + rb")?+"
+    if q:
+        inside = rb"(?:[^" + q + e + rb"]++|" + q + q + escaped + rb")*+"
+        cell = rb"(?:" + q + inside + rb"(?:" + q + rb"(?:[^" + d + rb"\r\n]" + rest + rb")?+)?+|" + cell + rb")"
+    cells = cell + rb"(?:" + d + cell + rb")*+"
+    comment = c + rb"[^\r\n]*+|" if c else b""
+    return re.compile(rb"(?:" + comment + cells + rb")(\r\n|\r|\n|\Z)", re.DOTALL)
 
 
 @lru_cache(maxsize=16)

@@ -38,7 +38,7 @@ def settle(samples: list[Sample], options: Options, for_sql: bool) -> Schema:
     seen: list[set[str]] = [set() for _ in names]
     if for_sql:
         nulls = frozenset(options.nulls)
-        for row in _rows(samples, options, len(cells)):
+        for row in _rows(samples, options, cells):
             for values, value in zip(seen, row, strict=False):
                 if value not in nulls:
                     values.add(value)
@@ -62,31 +62,32 @@ def _first_row(sample: Sample, options: Options) -> bytes:
     return _csv_header.of_object(lambda: iter([sample.data]), options)
 
 
-def _rows(samples: list[Sample], options: Options, columns: int) -> Iterator[list[str]]:
-    """The rows that the samples hold whole, those with so many cells; of the middle of an object as guessed."""
-    first = next(sample for sample in samples if sample.offset == 0 and sample.data)
+def _rows(samples: list[Sample], options: Options, cells: list[str]) -> Iterator[list[str]]:
+    """The rows that the samples hold whole, in the order of these first cells; of the middle of objects as guessed."""
+    wanted = _csv_header.unique(cells)
+    headers = {sample.object_uri: _header_names(sample, options) for sample in samples if sample.offset == 0}
     for sample in samples:
-        header = None
-        if sample.offset == 0 and options.header:
-            header = _header_names(sample, options)
-        if header is not None and sample is not first and header != _header_names(first, options):
-            continue  # its columns stand elsewhere
-        data = _from_a_row_on(sample, options, columns)
-        is_whole = sample.offset + len(sample.data) == sample.object_bytes
+        names = headers.get(sample.object_uri, wanted) if options.header else wanted
+        if names is None or not set(wanted) <= set(names):
+            continue  # another header, which is its worker's to refuse
+        places = [names.index(name) for name in wanted]
+        data = _from_a_row_on(sample, options, len(names))
         rows = list(_csv_rows.spans(data, options.dialect))
-        rows = rows[header is not None :] if is_whole else rows[header is not None : -1]
-        for start, end, _ in rows:
+        is_whole = sample.offset + len(sample.data) == sample.object_bytes
+        has_header = sample.offset == 0 and options.header
+        for start, end, _ in rows[has_header:] if is_whole else rows[has_header:-1]:
             try:
                 row = next(_csv_rows.cells(data[start:end], options.dialect))
             except BadRecord:
                 continue
-            if len(row) == columns:
-                yield row
+            if len(row) == len(names):
+                yield [row[place] for place in places]
 
 
 def _header_names(sample: Sample, options: Options) -> list[str] | None:
     found = _csv_header.first_row(sample.data, options.dialect)
-    return None if found is None else _csv_header.cells_of(sample.data[found[0] : found[1]], options.dialect)
+    cells = None if found is None else _csv_header.cells_of(sample.data[found[0] : found[1]], options.dialect)
+    return None if cells is None else _csv_header.unique(cells)
 
 
 def _from_a_row_on(sample: Sample, options: Options, columns: int) -> bytes:

@@ -143,7 +143,7 @@ class _Window:
         if state is None:
             self._fetch(start - begin + 1)
             behind = self._piece[: start - begin]
-            if begin == 0:  # all that comes before is here
+            if start < look_behind(self._scanner):  # all that comes before is here, even if 0 is only a unit's start
                 outline, self.state = self._scanner.outline(automaton.START, behind, 0, len(behind))
                 self.is_before_header = has_header and not outline.strip(b"\r\n")
             else:

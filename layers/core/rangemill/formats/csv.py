@@ -6,29 +6,42 @@ would read differently is written plainly before it sees it.
 """
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import islice
 from typing import Any
 
 from rangemill.errors import BadRecord
-from rangemill.formats import _csv_options, _csv_rows, _csv_schema, _csv_split, _lines
+from rangemill.formats import _csv_options, _csv_rows, _csv_schema, _csv_split, _encodings, _lines, _recoded
 from rangemill.formats._csv_blocks import BlockMaker
 from rangemill.formats._csv_options import Options
 from rangemill.formats.base import Crc, Event, Head, Sample, Settled
 from rangemill.ranges import ByteRange
 from rangemill.units import parse_bytes
 
-__all__ = ["Options", "align", "locate", "look_behind", "records", "rows", "settle"]
+__all__ = ["Options", "align", "counts_from_start", "locate", "look_behind", "records", "rows", "settle"]
 
 
 def look_behind(settled: Settled) -> int:
     """See `FormatModule`."""
-    return _csv_split.look_behind(_csv_options.of(settled).scanner)
+    options = _csv_options.of(settled)
+    behind = _csv_split.look_behind(options.scanner)
+    return behind if options.encoding == "utf-8" else _recoded.look_behind(behind, options.encoding)
+
+
+def counts_from_start(options: dict[str, Any]) -> bool:
+    """Whether it must be known how far from the object's first byte a row is: for code units."""
+    return _encodings.unit_bytes(_csv_options.parse(options).encoding) > 1
 
 
 def settle(samples: list[Sample], options: dict[str, Any], for_sql: bool) -> Settled:
     """See `FormatModule`: names from the first object's header, types from `_csv_schema`."""
-    schema = _csv_schema.settle(samples, _csv_options.parse(options), for_sql)
-    return Settled("csv", options, columns=schema.columns, header=schema.header)
+    told, notes = _encodings.settle(samples, _csv_options.parse(options).encoding)
+    options = options | told
+    parsed = _csv_options.parse(options)
+    if parsed.encoding != "utf-8":
+        samples = [_encodings.utf8_sample(sample, parsed.encoding) for sample in samples]
+    schema = _csv_schema.settle(samples, parsed, for_sql)
+    return Settled("csv", options, columns=schema.columns, header=schema.header, notes=notes)
 
 
 def align(
@@ -44,19 +57,29 @@ def align(
 ) -> Iterator[Event]:
     """See `FormatModule`."""
     options = _csv_options.of(settled)
-    return _csv_split.split(
-        run,
-        range_bytes,
-        object_bytes,
-        pieces,
-        crc,
-        should_stop,
-        BlockMaker(settled, options, head).block,
-        options.scanner,
-        len(settled.columns or ()),
-        state,
-        parse_bytes(options.max_record_bytes),
+    encoding, scanner = options.encoding, options.scanner
+    if head is not None and encoding != "utf-8":
+        head = _encodings.utf8_head(head, encoding)
+    split = partial(
+        _csv_split.split,
+        make_block=BlockMaker(settled, options, head).block,
+        scanner=scanner,
+        columns=len(settled.columns or ()),
+        max_record_bytes=parse_bytes(options.max_record_bytes),
         has_header=options.header,
+    )
+    if encoding == "utf-8":
+        return split(run, range_bytes, object_bytes, pieces, crc, should_stop, state=state)
+
+    def inner(run: ByteRange, end: int, pieces: Iterator[bytes], state: str | None) -> Iterator[Event]:
+        return split(run, _recoded.ONE_RANGE, end, pieces, _recoded.no_crc, _recoded.never, state=state)
+
+    def starts(data: bytes) -> list[int]:
+        return [start for start, _, _ in _csv_rows.spans(data, options.dialect)]
+
+    behind = _csv_split.look_behind(scanner)
+    return _recoded.align(
+        inner, behind, encoding, options.bom, run, range_bytes, object_bytes, pieces, crc, should_stop, state, starts
     )
 
 
