@@ -39,7 +39,8 @@ def read(path: Path) -> Entry:
         raise BadPipeline(str(path), None, "", "this file is not UTF-8 text") from None
     except OSError as error:
         raise UsageProblem(f"{path} cannot be read: {error.strerror}.") from None
-    return Entry(parse_pipeline(text, str(path)), text, str(path))
+    with importable(path.parent):  # a format of the user's own lies there
+        return Entry(parse_pipeline(text, str(path)), text, str(path))
 
 
 @contextmanager

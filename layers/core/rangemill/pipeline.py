@@ -188,13 +188,13 @@ def _format_spec(written: dict[str, Any], source: "documents.Source") -> FormatS
     type_name = options.pop("type", None)
     if not isinstance(type_name, str):
         raise source.problem("format.type", f"expected one of {', '.join(formats.names())}")
-    if type_name not in formats.names():
+    if not formats.exists(type_name):
         raise source.problem(
             "format.type", f"unknown format {type_name!r}; expected one of {', '.join(formats.names())}"
         )
     nesting = {name: options.pop(name) for name in NESTING_FIELDS & options.keys()}
     parsed = source.convert_value(nesting, Nesting, "format")
-    if parsed.unit == "object" and type_name in formats.names():
+    if parsed.unit == "object":
         if type_name not in ("auto", "object"):
             raise source.problem("format.unit", f"whole objects have no {type_name} records; say `type: object`")
         type_name = "object"

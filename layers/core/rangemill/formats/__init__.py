@@ -1,4 +1,5 @@
-"""One module per format. A format is found by its module's name; adding one touches no other file.
+"""One module per format. A format is found by its module's name; adding one touches no other file. A user's own format
+is a module `rangemill_format_<name>` beside the pipelines.
 
 A format module has:
 
@@ -10,6 +11,7 @@ A format module has:
 - with `RANDOM_ACCESS = True`, instead of `settle` and `align`: `settle_sources(sources, options, for_sql)` and
   `align_source(run, range_bytes, source, settled, columns, should_stop)`, which read where a footer or a header says
   (`base.Source`); `columns` are those that the engine wants, or None;
+- `MAY_BE_COMPRESSED = False` where objects are taken as they lie unless `compression` names a codec;
 - where an object without bytes is not simply one without records: `empty(settled)`, the events of such an object, or
   the `BadRecord` that it is.
 
@@ -17,6 +19,7 @@ How DuckDB reads a format's blocks is in `engines/_sql_readers.py`, so that this
 """
 
 import importlib
+import importlib.util
 import inspect
 import pkgutil
 from collections.abc import Sequence
@@ -26,6 +29,7 @@ from typing import Any, cast
 from rangemill.formats.base import FormatModule, Settled, Source
 
 _NOT_FORMATS = frozenset({"base"})
+_OWN_PREFIX = "rangemill_format_"
 
 
 @cache
@@ -38,10 +42,15 @@ def names() -> tuple[str, ...]:
     )
 
 
-@cache
+def exists(name: str) -> bool:
+    """Whether there is a format of that name: here, or a user's own module `rangemill_format_<name>` on the path."""
+    return name in names() or (name.isidentifier() and importlib.util.find_spec(f"{_OWN_PREFIX}{name}") is not None)
+
+
 def load(name: str) -> FormatModule:
-    """The format of that name, which must be one of `names()`."""
-    return cast("FormatModule", importlib.import_module(f"{__name__}.{name}"))
+    """The format of that name, which must exist."""
+    module = f"{__name__}.{name}" if name in names() else f"{_OWN_PREFIX}{name}"
+    return cast("FormatModule", importlib.import_module(module))
 
 
 def has_state(settled: Settled) -> bool:

@@ -4,7 +4,7 @@ An empty object is a record as well.
 """
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -12,6 +12,8 @@ from rangemill.blocks import RangeDone, Whole
 from rangemill.errors import IncompleteProof
 from rangemill.formats.base import Crc, Event, Sample, Settled
 from rangemill.ranges import ByteRange
+
+MAY_BE_COMPRESSED: Final = False  # an object is handed over as it lies
 
 
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
