@@ -105,7 +105,7 @@ def _objects(sample: Sample, settled: Settled, known: list[dict[str, Any]]) -> l
     except IncompleteProof:  # the sample ends
         return objects
     except (BadRecord, RecordTooLarge) as error:
-        error.object_uri = sample.object_uri
+        error.of_object(sample.object_uri)
         if sample.offset == 0:
             raise
         return []
