@@ -40,6 +40,7 @@ class GzipSession:
         self._total: int | None = None
         self._inflater: BlockInflater | PlainInflater | None = None
         self._resume_bits = 0
+        self._spacing = _points.SPACING_BYTES
 
     def decode(self) -> Iterator[Decoded]:
         """See `Session`."""
@@ -57,6 +58,10 @@ class GzipSession:
             yield from self._member()
             self._trailer()
         self._finish()
+
+    def stop_soon(self) -> None:
+        """See `Session`: a point at the next block's end."""
+        self._spacing = 1
 
     def stopped(self, stored: int) -> None:
         """See `Session`: the point at `stored` was kept when its unit began."""
@@ -208,14 +213,14 @@ class GzipSession:
             missing = self._expected[1].logical - 1 - self._logical
             return (min(missing, OUT_BYTES), False) if missing > 0 else (OUT_BYTES, True)
         if self._records:
-            missing = self._last_unit + _points.SPACING_BYTES - self._logical
+            missing = self._last_unit + self._spacing - self._logical
             return (min(missing, OUT_BYTES), False) if missing > 0 else (OUT_BYTES, True)
         return OUT_BYTES, False
 
     def _is_unit_due(self) -> bool:
         if self._mode == "gzip:points":
             return len(self._expected) > 1 and self._logical >= self._expected[1].logical
-        return self._records and self._logical >= self._last_unit + _points.SPACING_BYTES
+        return self._records and self._logical >= self._last_unit + self._spacing
 
     def _unit(self, point: Point) -> Iterator[Decoded]:
         if self._mode == "gzip:points":

@@ -63,7 +63,7 @@ class Logical:
             self.end += len(event)
             if self._small_bytes >= _PART_BYTES:
                 self._gather()
-            self._check(self._stored.position - self._stored.run.start, self.end - self._began)
+            self._check(max(1, self._stored.position - self._stored.run.start), self.end - self._began)
 
     def _begin(self, unit: Unit) -> None:
         if self._empty:

@@ -22,7 +22,7 @@ from rangemill.formats.base import Event
 from rangemill.ledger import THROUGH
 from rangemill.ranges import ByteRange, tile
 
-SUB_RUN_BYTES: Final = 8 * 2**20
+SUB_RUN_BYTES: Final = 4 * 2**20  # also how much work lies between two looks at the clock
 UNKNOWN_END: Final = 2**62  # stands for the object's end while that is not known
 
 # (sub-run, object's logical end or UNKNOWN_END, pieces, state at its start) -> events of the inner format
@@ -124,16 +124,21 @@ class _Split:
                         yield event
                 at = upto
                 logical.drop_before(at - self._inner.look_behind)
-                stops = stops or should_stop()
+                stops = stops or self._wants_to_stop(should_stop)
             if self._is_over(at, end):
                 break
-        if each.start == 0 and logical.ended and logical.end == 0:
-            yield from self._nothing(row)
+        yield from self._if_nothing(each, row)
         is_cut = end.unit is not None and end.stored < each.end_exclusive
         crc = end.unit.mark if is_cut and end.unit is not None else self._stored.tile_crc(each.start)
         yield row.done(ByteRange(each.start, end.stored), crc, logical.total if logical.ended else None)
         if stops:
             self.stopped_at = end.stored
+
+    def _wants_to_stop(self, should_stop: Callable[[], bool]) -> bool:
+        if not should_stop():
+            return False
+        self._session.stop_soon()
+        return True
 
     def _unit_from(self, stored: int) -> Begun | None:
         logical = self._logical
@@ -200,8 +205,10 @@ class _Split:
             raise TypeError(f"a format inside compressed data named a place in a unit: {place}")
         return self._logical.place(place)
 
-    def _nothing(self, row: _Row) -> Iterator[Event]:
-        """An object without logical bytes: its chain begins and ends where it does."""
+    def _if_nothing(self, each: ByteRange, row: _Row) -> Iterator[Event]:
+        """The row of an object without logical bytes: its chain begins and ends where it does."""
+        if each.start > 0 or not self._logical.ended or self._logical.end > 0:
+            return
         for event in self._inner.empty():
             if isinstance(event, RangeDone):
                 row.records += event.records

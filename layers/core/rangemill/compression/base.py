@@ -83,6 +83,9 @@ class Session(Protocol):
         Where no unit begins in the run: nothing, once the run's stored bytes were passed. Raises `BadCompression`.
         """
 
+    def stop_soon(self) -> None:
+        """A unit is wanted soon, so that the run can end at it: for codecs that can make one."""
+
     def stopped(self, stored: int) -> None:
         """The run ends early, before the unit at that stored offset: another worker begins there."""
 

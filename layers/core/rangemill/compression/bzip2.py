@@ -42,6 +42,9 @@ class _Bzip2:
         self._bit = 0  # where the next magic begins, counted from the position's byte
         self._crc: int | None = None  # of the stream's blocks so far; None where its beginning was not seen
 
+    def stop_soon(self) -> None:
+        """See `Session`: units lie where they lie."""
+
     def stopped(self, stored: int) -> None:
         """See `Session`: a block needs nothing of those before it."""
 

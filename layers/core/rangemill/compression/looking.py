@@ -2,7 +2,7 @@
 worker that reads the object.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import chain
@@ -13,7 +13,7 @@ import msgspec
 from rangemill import compression, formats
 from rangemill.compression._stored import Stored
 from rangemill.compression.base import Around, Mode
-from rangemill.compression.reading import Reading, counts_from_start
+from rangemill.compression.reading import Reading, counts_from_start, refuse_bomb
 from rangemill.errors import BadCompression, BadRequest
 from rangemill.formats.base import Sample, Settled
 from rangemill.gateways import Objects, Store
@@ -55,7 +55,11 @@ def _look_at(pin: PinnedObject, spec: FormatSpec, objects: Objects, store: Store
         return pin  # an archive of a million small files is not read twice
     around = around_of(pin, objects, store)
     head = around.read_span(0, min(compression.SNIFF_BYTES, pin.size_bytes))
-    mode = mode_of(pin, head, spec, around)
+    try:
+        mode = mode_of(pin, head, spec, around)
+    except BadCompression as error:
+        error.of_object(pin.uri)
+        raise
     if mode is None:
         return pin
     require_time(pin, mode)
@@ -150,15 +154,7 @@ def logical_pieces(pin: PinnedObject, nesting: Nesting, objects: Objects, start:
     mode = "gzip:small" if pin.compression in ("gzip", "gzip:points") else pin.compression
     stored = Stored(objects.read(pin, start, start + SAMPLE_BYTES), run, pin.size_bytes, pin.size_bytes, _no_crc)
     session = compression.load(mode).session(stored, mode, around)
-    return compression.pieces_of(session, stored, _bound(pin, nesting))
-
-
-def _bound(pin: PinnedObject, nesting: Nesting) -> Callable[[int, int], None]:
-    def check(stored_bytes: int, logical_bytes: int) -> None:
-        if nesting.is_suspect(stored_bytes, logical_bytes):
-            raise BadCompression(f"{pin.uri} looks like a decompression bomb", object_uri=pin.uri)
-
-    return check
+    return compression.pieces_of(session, stored, partial(refuse_bomb, nesting, compression.codec_of(mode)))
 
 
 def _no_crc(_: bytes, value: int) -> int:

@@ -74,6 +74,9 @@ class _Lz4:
         self._by_block = mode_name == "lz4:blocks"
         self._around = around
 
+    def stop_soon(self) -> None:
+        """See `Session`: units lie where they lie."""
+
     def stopped(self, stored: int) -> None:
         """See `Session`: a unit needs nothing of those before it."""
 

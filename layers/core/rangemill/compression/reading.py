@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from rangemill import formats
 from rangemill.blocks import RangeDone, Whole
+from rangemill.compression import codec_of
 from rangemill.compression._logical import Logical
 from rangemill.compression._split import Inner, split
 from rangemill.compression._stored import Stored
@@ -46,9 +48,10 @@ class Reading:
         session = self.codec.session(stored, self.mode, around)
         if counts_from_start(self.module, self.settled.options):
             session = _FromStart(session, stored)
+        check = partial(refuse_bomb, self.nesting, codec_of(self.mode))
         if self.settled.format == "object":
-            return _whole(session, stored, self._check)
-        return self._named(split(session, stored, range_bytes, self._inner(), self._check, should_stop, state))
+            return _whole(session, stored, check)
+        return self._named(split(session, stored, range_bytes, self._inner(), check, should_stop, state))
 
     def _inner(self) -> Inner:
         module, settled = self.module, self.settled
@@ -64,14 +67,6 @@ class Reading:
         empty = getattr(module, "empty", lambda _: iter(()))
         return Inner(align, module.look_behind(settled), lambda: empty(settled))
 
-    def _check(self, stored_bytes: int, logical_bytes: int) -> None:
-        if self.nesting.is_suspect(stored_bytes, logical_bytes):
-            raise BadCompression(
-                f"{show_bytes(stored_bytes)} of it gave {show_bytes(logical_bytes)}, which is more than a pipeline "
-                f"takes: `format.max_ratio` is {self.nesting.max_ratio}, `format.max_logical_bytes` "
-                f"{show_bytes(self.nesting.bound_bytes)}; raise them if the data is as it should be",
-            )
-
     def _named(self, events: Iterator[Event]) -> Iterator[Event]:
         try:
             yield from events
@@ -80,6 +75,17 @@ class Reading:
                 error.message = f"{error.message} (offsets count decompressed bytes)"
                 error.args = (error.message,)
             raise
+
+
+def refuse_bomb(nesting: Nesting, codec: str, stored_bytes: int, logical_bytes: int) -> None:
+    """Raise `BadCompression` where so much cannot rightly come out of so little."""
+    if nesting.is_suspect(stored_bytes, logical_bytes):
+        raise BadCompression(
+            f"{show_bytes(stored_bytes)} of its {codec} data gave {show_bytes(logical_bytes)}, which is more than a "
+            f"pipeline takes: `format.max_ratio` is {nesting.max_ratio}, `format.max_logical_bytes` "
+            f"{show_bytes(nesting.bound_bytes)}; raise them if the data is as it should be",
+            offset=stored_bytes,
+        )
 
 
 def _once(head: Callable[[], Iterator[bytes]]) -> Callable[[], Iterator[bytes]]:
@@ -114,6 +120,10 @@ class _FromStart:
     def __init__(self, session: Session, stored: Stored) -> None:
         self._session = session
         self._stored = stored
+
+    def stop_soon(self) -> None:
+        """See `Session`."""
+        self._session.stop_soon()
 
     def stopped(self, stored: int) -> None:
         """See `Session`."""

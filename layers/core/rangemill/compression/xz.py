@@ -52,6 +52,9 @@ class _Xz:
         self._mode = mode_name
         self._around = around
 
+    def stop_soon(self) -> None:
+        """See `Session`: units lie where they lie."""
+
     def stopped(self, stored: int) -> None:
         """See `Session`: a block needs nothing of those before it."""
 

@@ -82,6 +82,9 @@ class _Zstd:
         self._mode = mode_name
         self._around = around
 
+    def stop_soon(self) -> None:
+        """See `Session`: units lie where they lie."""
+
     def stopped(self, stored: int) -> None:
         """See `Session`: a frame needs nothing of those before it."""
 
