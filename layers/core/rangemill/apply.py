@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from rangemill import code, formats, keys, messages, outcomes, pages, retries
-from rangemill.archives import deflated, tar_stream
+from rangemill.archives import deflated, foreign, tar_stream
 from rangemill.archives.tar_stream import MemberBegins
 from rangemill.blocks import Block, RangeDone, Remaining, Whole
 from rangemill.compression import looking
@@ -207,6 +207,8 @@ class _Work:
             reading = looking.reading(pin, settled, self.pipeline.format, self.reader, self.plan.objects > 1)
             around = looking.around_of(pin, self.reader, self.store)
             return reading.align(tile, run.range_bytes, pieces, around, crc, self.should_stop, run.state)
+        if run.start == 0 and settled.format != "object":
+            pieces = foreign.refused(pieces, pin.uri, settled.format)
         more: dict[str, Any] = {}
         if formats.align_takes(settled.format, "state"):
             more["state"] = run.state

@@ -8,12 +8,12 @@ from typing import Final
 import msgspec
 
 from rangemill import decide, formats, keys, messages, pages, pinning
-from rangemill.archives import expand
+from rangemill.archives import foreign
 from rangemill.archives.expand import Expander, passed_over_sentence
 from rangemill.archives.pages import PageBuilder, reads_archives
 from rangemill.archives.sample import logical_head, of_compressed_tar
 from rangemill.compression import looking
-from rangemill.errors import BadRecord, BadRequest, RangemillError
+from rangemill.errors import BadRequest, RangemillError
 from rangemill.formats import auto
 from rangemill.formats.base import Sample, Settled
 from rangemill.gateways import Gateways, Objects, Store
@@ -36,11 +36,6 @@ from rangemill.sources import PinnedSource
 from rangemill.spans import read_span
 
 _SAMPLED_OBJECTS: Final = 3
-# What other formats begin with; a file that lies about itself would otherwise be cut at the wrong bytes.
-_FOREIGN_MAGIC: Final = {
-    b"PAR1": "Parquet",
-    b"Obj\x01": "Avro",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +213,7 @@ def _settle_as(spec: FormatSpec, chosen: list[PinnedObject], reader: Objects, fo
     samples = _samples(chosen, spec, reader)
     for sample in samples:
         if sample.offset == 0 and spec.type != "object":
-            _refuse_foreign(sample, spec.type)
+            foreign.refuse(sample.data, sample.object_uri, spec.type)
     return module.settle(samples, spec.options, for_sql)
 
 
@@ -252,20 +247,3 @@ def _samples_of(pin: PinnedObject, spec: FormatSpec, reader: Objects) -> Iterato
     for start in starts:
         end = min(start + SAMPLE_BYTES, pin.size_bytes)
         yield Sample(pin.uri, read_span(reader, pin, start, end), start, pin.size_bytes)
-
-
-def _refuse_foreign(sample: Sample, type_name: str) -> None:
-    found = expand.kind_of(sample.data)
-    if found is not None:
-        remedy = f"say `archive: {found}` or `auto` under `format` to read the files in it"
-    else:
-        found = next((name for magic, name in _FOREIGN_MAGIC.items() if sample.data.startswith(magic)), None)
-        remedy = f"{found} is not supported in this version: store it uncompressed as text, JSONL or CSV"
-        if found in ("Parquet", "Avro"):
-            remedy = f"say `type: {found.lower()}`"
-    if found is not None and found.lower() != type_name:
-        raise BadRecord(
-            f"{sample.object_uri} is {found} by its first bytes, but the pipeline reads it as {type_name}; {remedy}",
-            object_uri=sample.object_uri,
-            offset=0,
-        )

@@ -286,3 +286,16 @@ def test_parquet_members(room: Any, kind: str, form: str) -> None:
     assert room.rows(document) == [{"o": f"{path}!{n}.parquet", "n": 5000, "s": 12_497_500} for n in range(2)]
     assert document["records"] == 10_000
     assert document["proof"]["level"] == ("stream" if kind == "tar.gz" else "units")
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+@pytest.mark.parametrize("kind", ["stored", "tar"])
+def test_an_archive_among_many_texts_is_not_read_as_one_of_them(
+    room: Any, archives: dict[str, str], kind: str, workers: str
+) -> None:
+    files = [room.file(b"some text\n", f"in/{n}") for n in range(8)]
+    files[2] = archives[kind]  # no sample is taken of it
+    document = room.json("run", room.python("Lines"), *files, "--workers", workers, exit_code=1)
+    assert document["error"]["type"] == "BadRecord"
+    assert document["error"]["object"] == archives[kind]
+    assert "by its first bytes" in document["error"]["message"]

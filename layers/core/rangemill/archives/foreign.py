@@ -1,0 +1,38 @@
+"""Objects that begin as another format does: read as text they would be cut at the wrong bytes without a word."""
+
+from collections.abc import Iterator
+
+from rangemill.archives import expand
+from rangemill.errors import BadRecord
+from rangemill.formats._sniff import MAGIC
+
+
+def refuse(head: bytes, object_uri: str, type_name: str) -> None:
+    """Raise `BadRecord` for an archive, or a file of another format's magic. `head` are an object's first bytes."""
+    found = expand.kind_of(head)
+    remedy = f"say `archive: {found}` or `auto` under `format` to read the files in it"
+    if found is None:
+        found = next((name for magic, name in MAGIC.items() if head.startswith(magic)), None)
+        remedy = f"say `type: {found}` or `auto`"
+    if found is not None and found != type_name:
+        raise BadRecord(
+            f"{object_uri} is {found} by its first bytes, but the pipeline reads it as {type_name}; {remedy}",
+            object_uri=object_uri,
+            offset=0,
+        )
+
+
+def refused(pieces: Iterator[bytes], object_uri: str, type_name: str) -> Iterator[bytes]:
+    """The same pieces of an object from its start, once its head was looked at."""
+    head = b""
+    try:
+        while len(head) < expand.HEAD_BYTES and (piece := next(pieces, None)) is not None:
+            head += piece
+        refuse(head, object_uri, type_name)
+        if head:
+            yield head
+        yield from pieces
+    finally:
+        close = getattr(pieces, "close", None)
+        if close is not None:
+            close()
