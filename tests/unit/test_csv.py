@@ -56,7 +56,7 @@ def test_a_row_is_what_pythons_csv_reads(data: bytes, escape: str) -> None:
     assert rows == [row for row in whole if row]
 
 
-@settings(max_examples=2000, deadline=None)
+@settings(max_examples=1000, deadline=None)
 @given(data=marked, of=dialects, cut=st.floats(0, 1), few=st.integers(1, 9), stretch=st.integers(1, 40))
 def test_the_scanner_reads_as_the_automaton(data: bytes, of: Dialect, cut: float, few: int, stretch: int) -> None:
     middle = int(cut * len(data))
@@ -159,7 +159,7 @@ def attempt(
     return tried
 
 
-@settings(max_examples=2000, deadline=None)
+@settings(max_examples=1500, deadline=None)
 @given(
     data=st.one_of(marked, sound),
     of=dialects,
