@@ -2,11 +2,13 @@
 
 import io
 import struct
+import sysconfig
 import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal
 
 import pytest
@@ -320,6 +322,26 @@ def test_sparse_tar_members_are_refused(form: Literal[1, 2]) -> None:
         info.pax_headers = {"GNU.sparse.major": "1"}
     with pytest.raises(BadArchive, match="is sparse"):
         pages_of(info.tobuf(form) + bytes(1024), "tar")
+
+
+TESTTAR = Path(sysconfig.get_path("stdlib"), "test", "archivetestdata", "testtar.tar")
+
+
+@pytest.mark.skipif(not TESTTAR.exists(), reason="this Python has no test data")
+def test_the_tar_that_python_is_tested_with() -> None:
+    with tarfile.open(TESTTAR) as archive:
+        expected = {
+            member.name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace"): archive.extractfile(
+                member
+            ).read()  # type: ignore[union-attr]
+            for member in archive
+            if member.isreg() and not member.issparse()
+        }
+    body = TESTTAR.read_bytes()
+    with pytest.raises(BadArchive, match="is sparse"):
+        pages_of(body, "tar")
+    names = sorted(name.replace("[", "[[]") for name in expected)
+    assert read_all(body, "tar", 5, members=names) == expected
 
 
 def test_what_follows_a_tars_end_is_not_lost_in_silence() -> None:

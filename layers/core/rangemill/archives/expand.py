@@ -146,11 +146,12 @@ class Expander:
                 return Listed(found, None, dict(passed))
             if header.next_at > archive.size_bytes:
                 raise bad(archive.uri, header.name, header.at, "goes on beyond the archive's end: it was cut off")
-            if header.kind != "file":
+            if header.kind not in ("file", "sparse"):
                 passed[header.kind] += 1
             elif not self._nesting.means(header.name):
                 passed["other"] += 1
             else:
+                tar_headers.require_plain(header, archive.uri)
                 if header.name in known:
                     raise bad(archive.uri, header.name, header.at, "is there twice; the archive was appended to")
                 known.add(header.name)

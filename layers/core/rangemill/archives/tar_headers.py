@@ -33,7 +33,7 @@ class Header:
     """An entry whose header (with what belongs to it) begins at `at`, and whose data is `[data_at, data_at + size)`."""
 
     name: str
-    kind: str  # file, directory, link, device, pipe
+    kind: str  # file, sparse, directory, link, device, pipe, label
     at: int
     data_at: int
     size_bytes: int
@@ -64,14 +64,40 @@ def read_header(read_at: ReadAt, at: int, uri: str) -> Header | None:
         return None
     kind, size = block[156:157], _number(block[124:136], uri, at)
     raw = long_name if long_name is not None else _name(block)
-    name = checked_name(pax.get("path") or raw.decode("utf-8", "backslashreplace"), uri, begin)
-    if kind == b"S" or any(key.startswith("GNU.sparse.") for key in pax):
-        raise bad(uri, name, begin, "is sparse, which Rangemill does not read; pack it without --sparse")
+    shown = pax.get("GNU.sparse.name") or pax.get("path") or raw.decode("utf-8", "backslashreplace")
+    name = checked_name(shown, uri, begin)
+    if kind == b"S":
+        return Header(name, "sparse", begin, _after_map(read_at, at, block, uri), size)
     if kind in _FILES and "size" in pax:
-        if not pax["size"].isdecimal():
-            raise bad(uri, name, begin, f"has the size {pax['size']!r}")
-        size = int(pax["size"])
+        size = _pax_size(pax["size"], name, begin, uri)
+    if any(key.startswith("GNU.sparse.") for key in pax):
+        return Header(name, "sparse", begin, at + BLOCK, size)
     return _header(name, kind, begin, at + BLOCK, size, uri)
+
+
+def _pax_size(written: str, name: str, at: int, uri: str) -> int:
+    if not written.isdecimal():
+        raise bad(uri, name, at, f"has the size {written!r}")
+    return int(written)
+
+
+def require_plain(header: Header, uri: str) -> None:
+    """Raise `BadArchive` for a member that is meant and sparse: its bytes in the archive are not the file's."""
+    if header.kind == "sparse":
+        raise bad(uri, header.name, header.at, "is sparse, which Rangemill does not read; pack it without --sparse")
+
+
+def _after_map(read_at: ReadAt, at: int, block: bytes, uri: str) -> int:
+    """Where the data of an old GNU sparse member begins: after the blocks that its map goes on in."""
+    goes_on = block[482]
+    at += BLOCK
+    while goes_on:
+        block = read_at(at, BLOCK)
+        if len(block) < BLOCK:
+            raise _broken(uri, at, "it ends inside a header: it was cut off")
+        goes_on = block[504]
+        at += BLOCK
+    return at
 
 
 def _block(read_at: ReadAt, at: int, uri: str) -> bytes | None:

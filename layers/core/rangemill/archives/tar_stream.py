@@ -64,7 +64,8 @@ def align(
     names: set[str] = set()
     at = records = 0
     while (header := tar_headers.read_header(stream.read_at, at, pin.uri)) is not None:
-        if header.kind == "file" and nesting.means(header.name):
+        if header.kind in ("file", "sparse") and nesting.means(header.name):
+            tar_headers.require_plain(header, pin.uri)
             if header.name in names:
                 raise bad(pin.uri, header.name, header.at, "is there twice; the archive was appended to")
             if len(names) >= MAX_MEMBERS:
