@@ -102,5 +102,6 @@ class Room:
 @pytest.fixture
 def room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Room:
     (tmp_path / "pipeline_code.py").write_text(CODE)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))  # restart points of gzip files
     monkeypatch.chdir(tmp_path)
     return Room(tmp_path)
