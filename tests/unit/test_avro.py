@@ -390,7 +390,9 @@ def test_a_damaged_file_is_an_integrity_error_or_what_it_was(at: int, value: int
     try:
         settled = settle(broken)
         found = in_python(broken, settled)
-        assert in_sql(broken, settled, "SELECT count(*) AS c FROM records") == [{"c": len(found)}]
+        # Cut off right behind its header it is a file without blocks, of which no engine is told.
+        counted = [{"c": len(found)}] if found else []
+        assert in_sql(broken, settled, "SELECT count(*) AS c FROM records") == counted
     except (IntegrityError, BadPipeline):
         return
     if cut:  # at the end of a block nothing tells that more followed
