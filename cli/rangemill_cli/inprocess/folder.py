@@ -133,11 +133,8 @@ def _index_folder() -> Path | None:
     """The user's cache, or None where there is none to write to."""
     home = os.environ.get("XDG_CACHE_HOME") or Path("~").expanduser() / ".cache"
     folder = Path(home) / "rangemill"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        return None
-    return folder if os.access(folder, os.W_OK) else None
+    existing = next(place for place in (folder, *folder.parents) if place.exists())
+    return folder if existing.is_dir() and os.access(existing, os.W_OK) else None
 
 
 def withdraw(out: Path) -> None:

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import tempfile
 import time
 from collections import deque
 from collections.abc import Callable
@@ -33,6 +34,8 @@ type OnBytes = Callable[[int], None]
 
 _SAY_SECONDS: Final = 0.1
 _END_SECONDS: Final = 2.0
+_SOCKET_PATH_BYTES: Final = 104
+"""Of `sun_path` in `sockaddr_un`, its zero byte included: 108 on Linux, 104 on macOS."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,7 @@ class WorkerPool:
     """A `WaveRunner` of processes; `on_bytes` hears how many bytes were read since it was told last."""
 
     def __init__(self, workers: int, workplace: Workplace, on_bytes: OnBytes = lambda _: None) -> None:
-        method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+        method = "forkserver" if _fork_server_fits() else "spawn"
         self._processes: Any = multiprocessing.get_context(method)
         if method == "forkserver":
             self._processes.set_forkserver_preload([__name__])
@@ -151,6 +154,12 @@ class WorkerPool:
     def _replace(self, position: int) -> None:
         self._workers[position].connection.close()
         self._workers[position] = self._start()
+
+
+def _fork_server_fits() -> bool:
+    """Whether there is a fork server here, and its socket's path in the folder for temporary files is not too long."""
+    socket = os.fsencode(Path(tempfile.gettempdir()) / "pymp-12345678" / "listener-12345678")
+    return "forkserver" in multiprocessing.get_all_start_methods() and len(socket) < _SOCKET_PATH_BYTES
 
 
 def _how(exit_code: int | None) -> str:

@@ -1,5 +1,6 @@
 """`rangemill run`: the whole core on this machine."""
 
+import gzip
 import json
 import os
 import signal
@@ -288,6 +289,19 @@ def test_s3_without_credentials_is_the_environments_fault(room: Any, monkeypatch
     clients.s3_client.cache_clear()
 
 
+@pytest.mark.parametrize("length", [1, 200])
+def test_workers_start_whatever_the_length_of_the_path_for_temporary_files(room: Any, length: int) -> None:
+    temporary = Path.cwd() / ("t" * length)
+    temporary.mkdir()
+    command = [sys.executable, "-m", "rangemill_cli", "run", room.python("Lines"), room.file(LINES), "--workers", "2"]
+    environment = {**os.environ, "TMPDIR": str(temporary)}
+    done = subprocess.run(
+        [*command, "--json"], capture_output=True, text=True, env=environment, timeout=60, check=False
+    )
+    assert done.returncode == 0, done
+    assert_proved(json.loads(done.stdout))
+
+
 # --- interrupted ----------------------------------------------------------------------------------------------------
 
 
@@ -316,7 +330,8 @@ def test_an_interrupt_ends_workers_and_leaves_nothing(room: Any) -> None:
         process_group=0,
         env={**os.environ, "TMPDIR": str(Path("tmp").resolve())},
     ) as process:
-        wait_for(lambda: list(Path("tmp").glob("rangemill-*/scratch/*/*/waves/*.json")))
+        wait_for(lambda: list(Path("tmp").glob("rangemill-*/scratch/*/*/waves/*.json")) or process.poll() is not None)
+        assert process.poll() is None, process.communicate()
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does
         out, err = process.communicate(timeout=60)
     assert process.returncode == 130
@@ -332,3 +347,19 @@ def wait_for(happened: Callable[[], object], seconds: float = 60) -> None:
     while not happened():
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+# --- the cache of restart points --------------------------------------------------------------------------------------
+
+
+def test_a_run_that_keeps_no_points_makes_no_cache(room: Any) -> None:
+    room.json("run", room.python("Lines"), room.file(LINES), "--workers", "0")
+    assert not Path(os.environ["XDG_CACHE_HOME"]).exists()
+
+
+def test_points_stay_with_the_run_where_no_cache_can_be(room: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", "/dev/null/cache")
+    body = gzip.compress(LINES)
+    document = room.json("run", room.python("Lines"), room.file(body, "a.gz"), "--workers", "0")
+    assert document["proof"]["matched"]
+    assert room.rows(document) == [expected(LINES)]
