@@ -1,9 +1,11 @@
 """The contract between template, state machine and code: what one names, the others have."""
 
 import dataclasses
+import inspect
 import json
 import re
 import tomllib
+import types
 import typing
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
@@ -404,6 +406,8 @@ JOB = "orders-abcdefghij0123456789"
         ("PlanRole", "s3:PutObject", keys.plan_page(JOB, 3)),
         ("PlanRole", "s3:PutObject", keys.checkpoint(JOB, 0, "plan")),
         ("PlanRole", "s3:GetObject", keys.checkpoint(JOB, 0, "plan")),
+        ("PlanRole", "s3:GetObject", keys.plan_page(JOB, 3)),
+        ("PlanRole", "s3:GetObject", keys.gzip_directory("ab12")),
         ("FetchRole", "s3:GetObject", keys.plan(JOB)),
         ("FetchRole", "s3:GetObject", keys.checkpoint(JOB, 2, "a")),
         ("FetchRole", "s3:GetObject", keys.wave(JOB, 1)),
@@ -414,7 +418,13 @@ JOB = "orders-abcdefghij0123456789"
         ("JobStateMachineRole", "s3:PutObject", keys.verdict(JOB, 1, 7)),
         ("ApplyRole", "s3:GetObject", keys.plan(JOB)),
         ("ApplyRole", "s3:GetObject", keys.slots(JOB, 1, "a")),
+        ("ApplyRole", "s3:GetObject", keys.plan_page(JOB, 3)),
         ("ApplyRole", "s3:PutObject", keys.outcome(JOB, 1, 7)),
+        *(
+            ("ApplyRole", action, key)
+            for action in ("s3:GetObject", "s3:PutObject")
+            for key in (keys.gzip_directory("ab12"), keys.gzip_point("ab12", 7), keys.gzip_so_far("ab12", 7))
+        ),
         ("ApplyRole", "s3:PutObject", keys.verdict(JOB, 1, 7)),
         ("ApplyRole", "s3:PutObject", keys.results("orders", JOB) + "parts/w000001-s00007-abcd.parquet"),
         ("AggregateRole", "s3:GetObject", keys.outcome(JOB, 1, 7)),
@@ -430,6 +440,30 @@ JOB = "orders-abcdefghij0123456789"
 )
 def test_a_role_may_touch_the_keys_that_its_function_builds(role, action, key):
     assert any(fnmatchcase(key, pattern) for pattern in work_patterns(role, action)), work_patterns(role, action)
+
+
+# What a key's function may be given, by the parameter's name.
+SAMPLES: dict[str, Any] = {
+    "job_id": JOB,
+    "pipeline": "orders",
+    "slots_key": keys.slots(JOB, 1, "a"),
+    "attempt": "a",
+    "identity": "ab12",
+    **dict.fromkeys(("page", "wave", "wave_number", "level", "slot", "stored", "number"), 1),
+}
+NO_KEYS = {"spread", "job_root"}  # two characters, and what `sweep` deletes below
+FOR_PEOPLE = {"results"}
+
+
+@pytest.mark.parametrize(
+    "name", [n for n, f in vars(keys).items() if isinstance(f, types.FunctionType) and n not in NO_KEYS]
+)
+def test_every_key_may_be_written_and_read_by_some_role(name):
+    function = getattr(keys, name)
+    key = function(**{parameter: SAMPLES[parameter] for parameter in inspect.signature(function).parameters})
+    actions = ["s3:PutObject"] if name in FOR_PEOPLE else ["s3:PutObject", "s3:GetObject"]
+    for action in actions:
+        assert any(fnmatchcase(key, p) for role in of_type("AWS::IAM::Role") for p in work_patterns(role, action)), key
 
 
 @pytest.mark.parametrize(
