@@ -168,6 +168,22 @@ def test_zip64_is_read() -> None:
     assert read_all(b"in front of it" + wide_body, "zip") == files
 
 
+def test_a_zip64_record_that_nothing_needed_is_read_and_must_agree() -> None:
+    """As `zip -` and others write it, to which nobody said how large the archive would be."""
+    body = zipped(files := {"a": b"abc", "b": b"x\n" * 1000}, [0, 8])
+    end_at = body.rfind(b"PK\x05\x06")
+    *_, count, size, offset, _ = struct.unpack_from("<4s4H2LH", body, end_at)
+
+    def with_record(entries: int) -> bytes:
+        record = struct.pack("<4sQ2H2L4Q", b"PK\x06\x06", 44, 45, 45, 0, 0, entries, entries, size, offset)
+        return body[:end_at] + record + struct.pack("<4sLQL", b"PK\x06\x07", 0, end_at, 1) + body[end_at:]
+
+    assert read_all(with_record(count), "zip") == files
+    assert read_all(b"in front of it" + with_record(count), "zip") == files
+    with pytest.raises(BadArchive, match="its two end records say different things"):
+        read_all(with_record(count + 1), "zip")
+
+
 def test_seventy_thousand_members_are_all_found_page_by_page() -> None:
     body = zipped({f"{n:05d}": b"" for n in range(70_000)})
     objects = MemoryObjects()

@@ -13,7 +13,16 @@ import pytest
 
 from rangemill import formats
 from rangemill.blocks import Block
-from rangemill.engines import _bounds, _sandbox, _sql_chunk, _sql_readers, check_pipeline, make_engine, make_folder
+from rangemill.engines import (
+    _bounds,
+    _sandbox,
+    _sql_chunk,
+    _sql_readers,
+    _sql_sieve,
+    check_pipeline,
+    make_engine,
+    make_folder,
+)
 from rangemill.engines import sql as sql_engine
 from rangemill.engines._sandbox import Session
 from rangemill.engines.base import ObjectContext
@@ -294,7 +303,7 @@ def test_many_small_objects_are_one_chunk(monkeypatch: pytest.MonkeyPatch) -> No
         loads.append(len(chunk.blocks))
         _sql_chunk.load(session, chunk, *rest)
 
-    monkeypatch.setattr(sql_engine, "load", counted)
+    monkeypatch.setattr(_sql_sieve, "load", counted)
     of = pipeline("SELECT count(*) AS n FROM records", "SELECT sum(n) AS n FROM partials")
     engine = make_engine(of, settle(of, b""))
     for key in range(500):
@@ -445,6 +454,20 @@ def test_types_of_declared_columns_are_checked() -> None:
     for bad in ("BIGINT) AS x, (SELECT 1", "BIGINT); DROP TABLE x; --"):
         with pytest.raises(BadStatement, match=r"format\.columns\.x"):
             check_pipeline(of, Settled("csv", {}, [("x", bad)]))
+
+
+@pytest.mark.parametrize(
+    ("columns", "problem"),
+    [
+        ([], "the records have no columns"),
+        ([("a", "BIGINT"), ("", "BIGINT")], "a column of the records has an empty name"),
+        ([("a", "BIGINT"), ("A", "BIGINT")], "the records' columns cannot be a table"),
+    ],
+)
+def test_columns_that_no_statement_could_say_are_refused(columns: list[tuple[str, str]], problem: str) -> None:
+    of = pipeline("SELECT 1 AS a FROM records", format_type="jsonl")
+    with pytest.raises(BadStatement, match=rf"apply\.sql: {problem}"):
+        sql_engine.bind(of, Settled("jsonl", {}, columns))
 
 
 @pytest.mark.parametrize(

@@ -138,11 +138,14 @@ def _find(uri: str, size_bytes: int, span: ReadSpan) -> tuple[int, int, int, int
     end_at = tail_at + found
     _, disk, directory_disk, entries_here, entries, size, offset, _ = fields
     locator_at = end_at - _END64_LOCATOR.size
-    if locator_at >= 0 and (_FULL16 in (disk, entries, entries_here) or _FULL32 in (size, offset)):
-        locator = span(locator_at, end_at)
-        if locator.startswith(b"PK\x06\x07"):
-            _, _, record_at, disks = _END64_LOCATOR.unpack(locator)
-            return _find64(uri, record_at, locator_at, disks, span)
+    locator = span(locator_at, end_at) if locator_at >= 0 else b""
+    if locator.startswith(b"PK\x06\x07"):  # also where nothing is too large for the plain record, as `zip -` writes it
+        _, _, record_at, disks = _END64_LOCATOR.unpack(locator)
+        found64 = _find64(uri, record_at, locator_at, disks, span)
+        plain = ((entries, _FULL16), (size, _FULL32), (offset, _FULL32))
+        if any(said not in (full, wide) for (said, full), wide in zip(plain, found64, strict=False)):
+            raise _broken(uri, end_at, "its two end records say different things")
+        return found64
     if disk or directory_disk or entries != entries_here:
         raise _broken(uri, end_at, "it is one of several parts, which Rangemill does not read; join them first")
     return entries, size, offset, end_at

@@ -54,7 +54,7 @@ def bind(pipeline: Pipeline, columns: Columns) -> Bound:
     session = Session(planning=True)
     try:
         records = [*_typed(session, columns), *_on_demand(apply, columns)]
-        session.run(f"CREATE TEMP TABLE records ({definitions(records)})")
+        _create(session, records)
         needed = _needed(session, apply, [name for name, _ in records])
         given = _describe(session, apply, "apply.sql")
         partial = _sql_types.partial_types(session, given, "apply.sql")
@@ -110,6 +110,21 @@ def _typed(session: Session, columns: Columns) -> Columns:
         except duckdb.Error as error:
             raise BadStatement(f"format.columns.{name}: {message_of(error)}") from None
     return typed
+
+
+def _create(session: Session, records: Columns) -> None:
+    """The table `records`, empty. Raises `BadStatement` for what SQL has no columns for."""
+    if not records:
+        raise BadStatement("apply.sql: the records have no columns; Python takes records without any")
+    if not all(name for name, _ in records):
+        raise BadStatement(
+            "apply.sql: a column of the records has an empty name, which no statement can say; use Python, or rename "
+            "it where the data is made"
+        )
+    try:
+        session.run(f"CREATE TEMP TABLE records ({definitions(records)})")
+    except duckdb.Error as error:
+        raise BadStatement(f"apply.sql: the records' columns cannot be a table: {message_of(error)}") from None
 
 
 def _on_demand(apply: str, columns: Columns) -> Columns:
