@@ -71,14 +71,20 @@ def run(
 
 def _run(pipeline: str, inputs: tuple[str, ...], asked: Asked, *, as_json: bool) -> int:
     """The exit code."""
-    from rangemill.admission import new_job_id  # noqa: PLC0415 - `rangemill --help` needs none of this
-    from rangemill.messages import JobRequest  # noqa: PLC0415
-    from rangemill_cli import documents, locations, show  # noqa: PLC0415
-    from rangemill_cli.inprocess import session  # noqa: PLC0415
-    from rangemill_cli.inprocess.folder import foreign_file  # noqa: PLC0415
+    from rangemill_cli import documents  # noqa: PLC0415 - `rangemill --help` needs none of this
+    from rangemill_cli.inprocess import processes  # noqa: PLC0415
 
     path = documents.find(pipeline)
     entry = documents.read(path)
+    if asked.workers:
+        processes.prepare(is_sql=entry.pipeline.apply.sql is not None)  # while this process imports the rest
+
+    from rangemill.admission import new_job_id  # noqa: PLC0415
+    from rangemill.messages import JobRequest  # noqa: PLC0415
+    from rangemill_cli import locations, show  # noqa: PLC0415
+    from rangemill_cli.inprocess import session  # noqa: PLC0415
+    from rangemill_cli.inprocess.folder import foreign_file  # noqa: PLC0415
+
     documents.check(entry)
     job_id = new_job_id(entry.pipeline.name)
     out = (asked.out or Path(_OUT, job_id)).resolve()

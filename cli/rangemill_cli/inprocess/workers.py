@@ -7,12 +7,10 @@ import multiprocessing
 import os
 import signal
 import sys
-import tempfile
 import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -24,6 +22,7 @@ from msgspec.structs import replace
 
 from rangemill.gateways import Gateways
 from rangemill.messages import ApplyMessage, CodeIdentity, Verdict, encode
+from rangemill_cli.inprocess import processes
 from rangemill_cli.inprocess.code import pipelines_of
 from rangemill_cli.inprocess.driver import apply_slot
 from rangemill_cli.inprocess.folder import FolderStore
@@ -34,8 +33,6 @@ type OnBytes = Callable[[int], None]
 
 _SAY_SECONDS: Final = 0.1
 _END_SECONDS: Final = 2.0
-_SOCKET_PATH_BYTES: Final = 104
-"""Of `sun_path` in `sockaddr_un`, its zero byte included: 108 on Linux, 104 on macOS."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +62,7 @@ class WorkerPool:
     """A `WaveRunner` of processes; `on_bytes` hears how many bytes were read since it was told last."""
 
     def __init__(self, workers: int, workplace: Workplace, on_bytes: OnBytes = lambda _: None) -> None:
-        method = "forkserver" if _fork_server_fits() else "spawn"
-        self._processes: Any = multiprocessing.get_context(method)
-        if method == "forkserver":
-            self._processes.set_forkserver_preload([__name__])
+        self._processes: Any = multiprocessing.get_context(processes.method())
         self._size = workers
         self._workplace = workplace
         self._store = FolderStore(workplace.work, workplace.out, workplace.job_id)
@@ -109,14 +103,8 @@ class WorkerPool:
     def _start(self) -> _Worker:
         ours, theirs = self._processes.Pipe()
         process = self._processes.Process(target=serve, args=(theirs, self._workplace), daemon=True)
-        # A terminal's Ctrl-C goes to all processes; only this one is to hear it. The mask is inherited, by the fork
-        # server as well, so that there is no moment in which a worker that is being born could hear it.
-        resource_tracker.ensure_running()  # at its first start it takes SIGINT off the mask again
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
+        with processes.deaf():
             process.start()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         theirs.close()
         return _Worker(process, ours)
 
@@ -154,12 +142,6 @@ class WorkerPool:
     def _replace(self, position: int) -> None:
         self._workers[position].connection.close()
         self._workers[position] = self._start()
-
-
-def _fork_server_fits() -> bool:
-    """Whether there is a fork server here, and its socket's path in the folder for temporary files is not too long."""
-    socket = os.fsencode(Path(tempfile.gettempdir()) / "pymp-12345678" / "listener-12345678")
-    return "forkserver" in multiprocessing.get_all_start_methods() and len(socket) < _SOCKET_PATH_BYTES
 
 
 def _how(exit_code: int | None) -> str:

@@ -4,22 +4,28 @@ Nothing here reads data. A segment is made of one range's row and grows by mergi
 proved when its one segment covers it, its chain runs from its first byte to its last, and its CRC is its own.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 import msgspec
-from awscrt import checksums
 
 from rangemill.blocks import RangeDone
+from rangemill.crcs import CRC_FUNCTIONS, DEFAULT_CRC
 from rangemill.errors import BrokenChain, ChecksumMismatch, IncompleteProof
 
-# name -> (crc of data given the previous value, crc of the concatenation of two given the second's length)
-CRC_FUNCTIONS: Final[dict[str, tuple[Callable[[bytes, int], int], Callable[[int, int, int], int]]]] = {
-    "CRC32": (checksums.crc32, checksums.combine_crc32),
-    "CRC32C": (checksums.crc32c, checksums.combine_crc32c),
-    "CRC64NVME": (checksums.crc64nvme, checksums.combine_crc64nvme),
-}
-DEFAULT_CRC: Final = "CRC64NVME"  # what S3 itself computes when the uploader names none
+__all__ = [
+    "CRC_FUNCTIONS",
+    "DEFAULT_CRC",
+    "THROUGH",
+    "Segment",
+    "holes",
+    "join",
+    "merge",
+    "offset_of",
+    "prove",
+    "segment_of",
+]
+
 # The state of a tile whose bytes no format has seen (no unit of compressed data begins in it): whatever it is before
 # it, it is after it.
 THROUGH: Final = "-"
