@@ -14,17 +14,41 @@ from hypothesis import strategies as st
 from rangemill.blocks import Block, RangeDone, Remaining
 from rangemill.errors import BadRecord, RangemillError, RecordTooLarge
 from rangemill.formats import _csv_automaton as automaton
-from rangemill.formats import _csv_guess, _csv_rows, _csv_scan, _csv_split
+from rangemill.formats import _csv_guess, _csv_rows, _csv_scan, _csv_split, _csv_wide
 from rangemill.formats._csv_automaton import Dialect, dialect, spans
 from rangemill.ledger import CRC_FUNCTIONS, Segment, merge, prove, segment_of
 from rangemill.ranges import ByteRange
 
 crc64 = CRC_FUNCTIONS["CRC64NVME"][0]
 TOKENS = [b"a", b",", b'"', b"\n", b"\r", b"\r\n", b"\\", b'""', b"#", b',"', b'",', b"\n#", b" ", b"\xc3\xa9", b"\n\n"]
-content = st.lists(st.sampled_from(TOKENS), max_size=24).map(b"".join)
+# Parts of delimiters of several bytes, self-overlapping ones among them, and of one that is no character of UTF-8.
+WIDE_TOKENS = [
+    b"|",
+    b"||",
+    b"a",
+    b"aab",
+    b'||"',
+    b'"||',
+    b'"a',
+    b"\xc2",
+    b"\xc2\xa7",
+    b"\xef",
+    b"\xff",
+    b"\xe2\x90\x9f",
+]
+narrow_content = st.lists(st.sampled_from(TOKENS), max_size=24).map(b"".join)
+content = st.one_of(
+    narrow_content,
+    st.lists(st.sampled_from(TOKENS + 2 * WIDE_TOKENS), max_size=24).map(b"".join),
+)
 marked = st.tuples(st.sampled_from([b"", b"", b"", b"\xef\xbb\xbf", b"\xef", b"\xef\xbb"]), content).map(b"".join)
-dialects = st.builds(
+WIDE = ["||", "§", "aab", "::", b"\xff", b"\xef", b"\xef\xff", "x", "\0", "|a|a|"]
+delimiters = st.sampled_from([*[","] * len(WIDE), *WIDE])
+narrow_dialects = st.builds(
     dialect, st.just(","), st.sampled_from(['"', '"', ""]), st.sampled_from(["", "\\"]), st.sampled_from(["", "#"])
+)
+dialects = st.builds(
+    dialect, delimiters, st.sampled_from(['"', '"', ""]), st.sampled_from(["", "\\"]), st.sampled_from(["", "#"])
 )
 PLAIN = dialect(",", '"', "", "")
 # What people really write: mostly sound, with quoted newlines, and now and then a quote where none belongs.
@@ -47,7 +71,7 @@ def is_whole(data: bytes, of: Dialect, state: str = automaton.RECORD) -> bool:
 
 
 @settings(max_examples=1000, deadline=None)
-@given(data=content, escape=st.sampled_from(["", "\\"]))
+@given(data=narrow_content, escape=st.sampled_from(["", "\\"]))
 @example(data=b'5,a"b,c\n', escape="")
 def test_a_row_is_what_pythons_csv_reads(data: bytes, escape: str) -> None:
     of = dialect(",", '"', escape, "")
@@ -80,7 +104,7 @@ def test_the_scanner_reads_as_the_automaton(data: bytes, of: Dialect, cut: float
 
 
 @settings(max_examples=1000, deadline=None)
-@given(data=st.one_of(content, sound), of=dialects)
+@given(data=st.one_of(narrow_content, sound), of=narrow_dialects)
 def test_rows_and_their_canonical_form(data: bytes, of: Dialect) -> None:
     expected = list(spans(data, of, automaton.RECORD))
     assert [(start, following) for start, _, following in _csv_rows.spans(data, of)] == expected
@@ -93,6 +117,52 @@ def test_rows_and_their_canonical_form(data: bytes, of: Dialect) -> None:
         io.StringIO(_csv_rows.canonical(data, of).decode(), newline=""), strict=True, quotechar=_csv_rows.quote_of(of)
     )
     assert list(strict) == rows
+
+
+def cells_by_the_automaton(row: bytes, of: Dialect) -> list[bytes]:
+    """The stretches between the delimiters that separate cells, as they are written."""
+    state, begin, end, cells = automaton.RECORD, 0, len(row), []
+    for at, byte in enumerate(row):
+        state = of.step(state, byte)
+        if state == automaton.FIELD:
+            cells.append(row[begin : at + 1 - len(of.delimiter)])
+            begin = at + 1
+        elif state in (automaton.RECORD, automaton.RETURN):
+            end = min(end, at)
+    return [*cells, row[begin:end]]
+
+
+@settings(max_examples=1500, deadline=None)
+@given(data=st.one_of(content, sound), of=dialects)
+@example(data=b'a|||b||"c||\n""d"||e\x1f\n', of=dialect("||", '"', "", ""))
+@example(data=b'a\xef\xff"b\xef\xff"\xef\xff\xef\n', of=dialect(b"\xef\xff", '"', "", ""))
+def test_cells_are_separated_where_the_automaton_says_and_plainly_the_same(data: bytes, of: Dialect) -> None:
+    if not is_whole(data, of) or (of.comment in data and of.comment and not data.isascii()):
+        return  # of comments nothing is expected; they must be UTF-8, too
+    expected: list[Any] = []
+    bad: int | None = None
+    lone = Dialect("\ue123".encode(), of.quote, of.escape)  # a delimiter that does not occur: a cell is a row then
+    for start, end in spans(data, of):
+        try:
+            cells = [cell.decode() for cell in cells_by_the_automaton(data[start:end], of)]
+        except UnicodeDecodeError:
+            bad = start
+            break
+        read = [next(_csv_rows.reader(io.StringIO(cell, newline=""), lone)) if cell else [""] for cell in cells]
+        assert all(len(row) == 1 for row in read)
+        expected.append([row[0] for row in read])
+    if bad is not None:
+        with pytest.raises(BadRecord, match="not UTF-8") as caught:
+            list(_csv_rows.cells(data, of))
+        assert caught.value.offset == bad
+        return
+    assert list(_csv_rows.cells(data, of)) == expected
+    plain = _csv_rows.in_plain(data, of)
+    assert list(_csv_rows.cells(plain, _csv_wide.PLAIN)) == expected
+    strict = csv.reader(
+        io.StringIO(_csv_rows.canonical(plain, _csv_wide.PLAIN).decode(), newline=""), delimiter="\x1f", strict=True
+    )
+    assert list(strict) == expected
 
 
 # --- the aligner -----------------------------------------------------------------------------------------------------

@@ -503,6 +503,28 @@ def test_delimiters_are_written_with_escapes() -> None:
     assert in_python(b"a\r\nb\r\n\0c", 1, settle(b"", **options)) == [(0, b"a\r\nb"), (7, b"c")]
 
 
+@pytest.mark.parametrize("range_bytes", [1, 2, 100])
+def test_bytes_that_are_no_characters_tell_records_apart(range_bytes: int) -> None:
+    document = "name: any\nformat: {type: text, delimiter: '\\xff\\xFE'}\napply: {python: module:Class}\n"
+    options = parse_pipeline(document, "f.yaml").format.options
+    data = "é".encode() + b"\xff\xfe\xff\xfe\n\xff\xfeend"
+    expected = [(0, "é".encode()), (4, b""), (6, b"\n"), (9, b"end")]
+    assert in_python(data, range_bytes, settle(data, **options)) == expected
+    lines = in_sql(data, range_bytes, settle(data, for_sql=True, **options))
+    assert [(line["_offset"], line["line"].encode()) for line in lines] == expected
+    latin = "é||\xff".encode("latin-1")
+    settled = settle(latin, encoding="latin-1", delimiter=r"\x7c\x7c")
+    assert in_python(latin, range_bytes, settled) == [(0, "é".encode()), (3, "\xff".encode())]
+
+
+def test_a_delimiter_that_no_sample_has_is_noted() -> None:
+    data = b"record\xff" * 200
+    assert settle(data, delimiter=r"\xff").notes == []
+    (note,) = settle(data, delimiter="\xff").notes
+    assert "(c3 bf in bytes) is in none of the samples" in note
+    assert r"'\xff'" in note
+
+
 def test_declared_columns_that_a_log_does_not_have_are_refused() -> None:
     with pytest.raises(BadPipeline, match=r"format\.columns\.nothing"):
         settle(ALB.encode(), for_sql=True, preset="alb", columns={"nothing": "DATE"})

@@ -26,12 +26,18 @@ def written_anew(of: ObjectContext, block: Block, places: Iterable[int], settled
         raise BadRecord(
             f"{of.uri}: the record at byte {offset}: {error.message}", object_uri=of.uri, offset=offset
         ) from error
-    data = _csv_rows.as_rfc(rows, _csv_options.of(settled).dialect)
+    data = _csv_rows.as_rfc(rows, _csv_options.of(settled).plain_dialect)
     return Block(data, block.offset, block.records, starts)
 
 
 def rfc(settled: Settled) -> Settled:
     """The same records in the plain dialect that `written_anew` writes."""
-    quote = _csv_rows.quote_of(_csv_options.of(settled).dialect)
-    options = settled.options | {"quote": quote, "escape": "", "comment": ""}
+    dialect = _csv_options.of(settled).plain_dialect
+    quote = _csv_rows.quote_of(dialect)
+    options = settled.options | {
+        "delimiter": dialect.delimiter.decode(),
+        "quote": quote,
+        "escape": "",
+        "comment": "",
+    }
     return msgspec.structs.replace(settled, options=options)

@@ -57,7 +57,7 @@ def _line_text(block: bytes, has_returns: bool) -> bytes:
 def csv(blocks: list[bytes], columns: Columns, settled: Settled) -> tuple[list[bytes], Callable[[list[str]], str]]:
     """Every column as text, so that what a typed read would round is seen; then exact casts."""
     options = _csv_options.of(settled)
-    dialect = options.dialect
+    dialect = options.plain_dialect
     marks = literal(_csv_rows.quote_of(dialect))
     files = [b"".join(group) for group in _groups(_csv_rows.canonical(block, dialect) for block in blocks)]
     files = [_lines.BOM + file if file.startswith(_lines.BOM) else file for file in files]  # DuckDB drops one
@@ -65,7 +65,7 @@ def csv(blocks: list[bytes], columns: Columns, settled: Settled) -> tuple[list[b
     arguments = {
         "header": "false",
         "auto_detect": "false",
-        "delim": literal(options.delimiter),
+        "delim": literal(dialect.delimiter.decode()),
         "quote": marks,
         "escape": marks,
         "new_line": "'\\n'",  # what stands inside quotes is no sign of another one
@@ -186,7 +186,7 @@ LEFT_OUT: Final[dict[str, Callable[[bytes], bool]]] = {
 def records_of(block: bytes, settled: Settled) -> Iterator[bytes]:
     """The records of a block that is text, one by one with their ends."""
     if shape_of(settled) == "csv":
-        spans = _csv_rows.spans(block, _csv_options.of(settled).dialect)
+        spans = _csv_rows.spans(block, _csv_options.of(settled).plain_dialect)
         return (block[start:following] for start, _, following in spans)
     left_out = LEFT_OUT[shape_of(settled)]
     return (line for line, _ in _lines.with_starts(block) if not left_out(line))

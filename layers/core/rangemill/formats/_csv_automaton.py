@@ -40,19 +40,23 @@ STATES: Final = (
 )
 BEGINS_RECORD: Final = frozenset({START, RECORD})
 UNFINISHED: Final = frozenset({QUOTED, ESCAPE, QUOTED_ESCAPE})  # an object does not end in these
+DELIMITER: Final = "delimiter "  # and a number: so many bytes of the delimiter, of more than one, stand before
 _NEWLINE, _RETURN = 0x0A, 0x0D
 
 
 @dataclass(frozen=True)
 class Dialect:
-    """What tells cells and rows apart, each one byte; empty where there is none."""
+    """What tells cells and rows apart, each one byte, empty where there is none; delimiters may have several.
+
+    Such a delimiter is found as `str.split` finds it: the leftmost one first, and none that overlaps it.
+    """
 
     delimiter: bytes = b","
     quote: bytes = b'"'
     escape: bytes = b""
     comment: bytes = b""
 
-    def step(self, state: str, byte: int) -> str:  # noqa: PLR0911 - a transition is a line
+    def step(self, state: str, byte: int) -> str:  # noqa: C901, PLR0911 - a transition is a line
         """The state after that byte."""
         if state in (START, MARK_1, MARK_2):
             return self._step_in_mark(state, byte)
@@ -68,29 +72,50 @@ class Dialect:
             return RECORD if byte == _NEWLINE else RETURN
         if state == COMMENT:
             return COMMENT
-        if byte in self.quote and state != UNQUOTED:
+        if byte in self.quote and state != UNQUOTED and not state.startswith(DELIMITER):
             return QUOTED
-        if byte in self.delimiter:
+        matched = self._matched(state, byte)
+        if matched == len(self.delimiter):
             return FIELD
+        if matched:
+            return f"{DELIMITER}{matched}"
         return ESCAPE if byte in self.escape and state != QUOTE else UNQUOTED
+
+    def _matched(self, state: str, byte: int) -> int:
+        """How many of the delimiter's first bytes end with that byte, in that state outside quotes."""
+        before = int(state.removeprefix(DELIMITER)) if state.startswith(DELIMITER) else 0
+        seen = self.delimiter[:before] + bytes([byte])
+        return next((size for size in range(len(seen), 0, -1) if seen.endswith(self.delimiter[:size])), 0)
 
     def _step_in_mark(self, state: str, byte: int) -> str:
         if state == START:
             return MARK_1 if byte == 0xEF else self.step(RECORD, byte)
+        first = self.step(RECORD, 0xEF)  # what it was if there is no mark after all
         if state == MARK_1:
-            return MARK_2 if byte == 0xBB else self.step(UNQUOTED, byte)
-        return MARK if byte == 0xBF else self.step(UNQUOTED, byte)
+            return MARK_2 if byte == 0xBB else self.step(first, byte)
+        return MARK if byte == 0xBF else self.step(self.step(first, 0xBB), byte)
+
+    @cached_property
+    def is_wide(self) -> bool:
+        """Whether the delimiter is not one ASCII character that every reader of CSV takes."""
+        return len(self.delimiter) != 1 or not 0 < self.delimiter[0] < 0x80
+
+    @cached_property
+    def partial(self) -> frozenset[str]:
+        """The states inside a delimiter."""
+        return frozenset(f"{DELIMITER}{size}" for size in range(1, len(self.delimiter)))
 
     @cached_property
     def table(self) -> dict[str, list[str]]:
         """state -> byte -> state: `step`, looked up."""
-        return {state: [self.step(state, byte) for byte in range(256)] for state in STATES}
+        return {state: [self.step(state, byte) for byte in range(256)] for state in (*STATES, *self.partial)}
 
 
 @lru_cache(maxsize=16)
-def dialect(delimiter: str, quote: str, escape: str, comment: str) -> Dialect:
+def dialect(delimiter: str | bytes, quote: str, escape: str, comment: str) -> Dialect:
     """The dialect of these characters; an escape that is the quote itself is the doubled quote, which always is."""
-    return Dialect(delimiter.encode(), quote.encode(), b"" if escape == quote else escape.encode(), comment.encode())
+    wide = delimiter.encode() if isinstance(delimiter, str) else delimiter
+    return Dialect(wide, quote.encode(), b"" if escape == quote else escape.encode(), comment.encode())
 
 
 def spans(data: bytes, of: Dialect, state: str = START) -> Iterator[tuple[int, int]]:

@@ -1,6 +1,6 @@
 """What becomes of whole rows: blocks without the header, columns in settled order."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rangemill.blocks import Block
 from rangemill.errors import BadRecord
@@ -19,6 +19,7 @@ class BlockMaker:
         self._settled = settled
         self._options = options
         self._dialect = options.dialect
+        self._block_dialect = options.block_dialect
         self._head = head
         self._layout: tuple[Layout, int] | None = None
         self._is_known = not options.header
@@ -36,62 +37,79 @@ class BlockMaker:
         records = _csv_rows.count(outline)
         if has_header:
             start, end, following = next(_csv_rows.spans(data, self._dialect))
-            self._know(data[start:end])
+            self._know(self._plain_header(data[start:end]))
             data, offset, records = data[following:], offset + following, records - 1
         if not records:
             return None
         if not self._is_known:
             self._know(self._header())
-        self._require_utf8(data, offset)
+        places = self._places_of(data, offset, records)
+        if self._block_dialect != self._dialect:
+            data = self._in_plain(data, offset)
+        self._require_utf8(data, offset, places)
         if self._layout is not None:
-            return self._arranged(data, offset, records, *self._layout)
-        if _csv_rows.is_plain(data, self._dialect):
+            return self._arranged(data, offset, places, *self._layout)
+        if self._block_dialect == self._dialect and _csv_rows.is_plain(data, self._dialect):
             return Block(data, offset, records)
-        return Block(data, offset, records, _encodings.Places(records, lambda: self._places(data, offset)))
+        return Block(data, offset, records, places)
 
     def _header(self) -> bytes:
         if self._head is not None:
-            return _csv_header.of_object(self._head, self._options)
+            return self._plain_header(_csv_header.of_object(self._head, self._options))
         return (self._settled.header or "").encode()
+
+    def _plain_header(self, header: bytes) -> bytes:
+        return _csv_rows.in_plain(header, self._dialect) if self._dialect.is_wide else header
 
     def _know(self, header: bytes) -> None:
         self._is_known = True
         if header != (self._settled.header or "").encode() or self._options.missing_columns == "null":
             self._layout = _csv_header.layout(header, self._settled, self._options)
 
-    def _places(self, data: bytes, offset: int) -> list[int]:
-        return [offset + start for start, _, _ in _csv_rows.spans(data, self._dialect)]
+    def _places_of(self, data: bytes, offset: int, records: int) -> _encodings.Places:
+        return _encodings.Places(
+            records, lambda: [offset + start for start, _, _ in _csv_rows.spans(data, self._dialect)]
+        )
 
-    def _require_utf8(self, data: bytes, offset: int) -> None:
+    def _in_plain(self, data: bytes, offset: int) -> bytes:
+        try:
+            return _csv_rows.in_plain(data, self._dialect)
+        except BadRecord as error:
+            at = offset + (error.offset or 0)
+            raise BadRecord(f"the record at byte {at}: {error.message}", offset=at) from None
+
+    def _require_utf8(self, data: bytes, offset: int, places: Sequence[int]) -> None:
         if data.isascii():
             return
+        delimiter = self._block_dialect.delimiter
         try:
-            data.decode()
+            (data if len(delimiter) > 1 or delimiter.isascii() else data.replace(delimiter, b",")).decode()
         except UnicodeDecodeError as error:
-            spans = _csv_rows.spans(data, self._dialect)
-            at = offset + next((start for start, _, following in spans if error.start < following), 0)
+            spans = _csv_rows.spans(data, self._block_dialect)
+            index = next((index for index, (_, _, following) in enumerate(spans) if error.start < following), None)
+            at = offset if index is None else places[index]
             raise BadRecord(f"the record at byte {at} is not UTF-8: {error.reason}", offset=at) from None
 
-    def _arranged(self, data: bytes, offset: int, records: int, layout: Layout, width: int) -> Block:
+    def _arranged(self, data: bytes, offset: int, places: Sequence[int], layout: Layout, width: int) -> Block:
         """The rows written anew, with the settled columns in their order; what is missing is null."""
-        places = self._places(data, offset)
         nulls = self._options.nulls
         null = nulls[0] if nulls else ""
-        bare = not self._dialect.quote
+        dialect = self._block_dialect
+        bare = not dialect.quote
 
         def rows() -> Iterator[list[str]]:
-            for index, row in enumerate(_csv_rows.cells(data, self._dialect)):
+            for index, row in enumerate(_csv_rows.cells(data, dialect)):
                 if len(row) != width and not (len(row) == width + 1 and row[-1] == ""):
                     at = places[index]
                     raise BadRecord(
                         f"the record at byte {at} has {len(row)} columns, its object's header {width}", offset=at
                     )
                 arranged = [null if place is None else row[place] for place in layout]
-                if bare and (arranged == [""] or arranged[0].encode().startswith(self._dialect.comment or b"\n")):
+                if bare and (arranged == [""] or arranged[0].encode().startswith(dialect.comment or b"\n")):
                     raise BadRecord(f"the record at byte {places[index]} needs quotes in the settled order", offset=0)
                 yield arranged
 
-        return Block(_csv_rows.rewritten(rows(), self._dialect), offset, records, places)
+        return Block(_csv_rows.rewritten(rows(), dialect), offset, len(places), places)
 
     def _lone_return(self, data: bytes, offset: int) -> BadRecord:
         spans = _csv_rows.spans(data, self._dialect)

@@ -13,6 +13,11 @@ WINDOW_BYTES: Final = 32 * 2**10  # what is looked at in any case
 SEARCH_BYTES: Final = 2**20  # how far a first quote is sought
 
 
+def behind_bytes(scanner: Scanner) -> int:
+    """How many bytes before a place tell how much of a delimiter stands there."""
+    return 8 * len(scanner.dialect.delimiter) - 7
+
+
 def guess(scanner: Scanner, columns: int, behind: bytes, ahead: bytes) -> str:
     """The state before `ahead[0]`, given some bytes before it. `columns` 0: how many is not known."""
     possible = [automaton.UNQUOTED, automaton.FIELD]

@@ -57,9 +57,9 @@ def unique(cells: list[str]) -> list[str]:
 def layout(header: bytes, settled: Settled, options: Options) -> tuple[Layout, int] | None:
     """Where the settled columns stand under that header, and how many cells its rows have; None if as settled.
 
-    Raises `BadRecord` with both headers' differences by name.
+    The header is in the plain dialect. Raises `BadRecord` with both headers' differences by name.
     """
-    cells = cells_of(header, options.dialect)
+    cells = cells_of(header, options.plain_dialect)
     if cells is None:
         raise BadRecord("its header is not UTF-8", offset=0)
     names, wanted = unique(cells), [name for name, _ in settled.columns or []]

@@ -7,10 +7,11 @@ the automaton.
 import csv
 import io
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Any, Final
 
 from rangemill.errors import BadRecord
-from rangemill.formats import _csv_scan, _lines
+from rangemill.formats import _csv_scan, _csv_wide, _lines
 from rangemill.formats._csv_automaton import Dialect
 
 _MAX_FIELD_BYTES: Final = 2**31 - 1  # the csv module's own bound is 128 KiB; ours is max_record_bytes
@@ -58,21 +59,25 @@ def raw(data: bytes, of: Dialect) -> Iterator[bytes]:
     return (data[start:end] for start, end, _ in spans(data, of))
 
 
-def cells(data: bytes, of: Dialect, encoding: str = "utf-8") -> Iterator[list[str]]:
-    """The rows' cells. Raises `BadRecord` with the offset of a row that is not in that encoding."""
+def cells(data: bytes, of: Dialect) -> Iterator[list[str]]:
+    """The rows' cells. Raises `BadRecord` with the offset of a row that is not UTF-8."""
+    whole = data, of
+    if of.is_wide:
+        data, of = _csv_wide.separated(data, of)
     try:
-        text = data.decode(encoding)
+        text = data.decode()
     except UnicodeDecodeError as error:
-        bad = next((start for start, _, end in spans(data, of) if error.start < end), 0)
+        bad = next((index for index, (_, _, end) in enumerate(spans(data, of)) if error.start < end), 0)
         # Rows before it are given first, as they would be from a smaller block.
-        yield from cells(data[:bad], of, encoding)
-        raise BadRecord(f"it is not {encoding.upper()}: {error.reason}", offset=bad) from None
+        at = next((start for start, _, _ in islice(spans(*whole), bad, None)), 0)
+        yield from cells(whole[0][:at], whole[1])
+        raise BadRecord(f"it is not UTF-8: {error.reason}", offset=at) from None
     if is_plain(data, of):
         for line in _plain_lines(text):
             yield line.split(of.delimiter.decode())
         return
     if of.comment and of.comment in data:
-        text = b"".join(data[start:end] for start, _, end in spans(data, of)).decode(encoding)
+        text = b"".join(data[start:end] for start, _, end in spans(data, of)).decode()
     yield from filter(None, reader(io.StringIO(text, newline=""), of))
 
 
@@ -96,7 +101,9 @@ def reader(lines: Iterable[str], of: Dialect) -> Any:
 
 
 def rewritten(rows: Iterable[list[str]], of: Dialect) -> bytes:
-    """The rows in their own dialect. Raises `csv.Error` for what a dialect without quotes cannot hold."""
+    """The rows in their own dialect. Raises `csv.Error` or `BadRecord` for what one without quotes cannot hold."""
+    if of.is_wide:
+        return _csv_wide.joined(rows, of)
     return _written(
         rows,
         delimiter=of.delimiter.decode(),
@@ -109,6 +116,12 @@ def rewritten(rows: Iterable[list[str]], of: Dialect) -> bytes:
 def as_rfc(rows: Iterable[list[str]], of: Dialect) -> bytes:
     """The rows as RFC 4180 has them, with that delimiter: every cell in quotes, which are doubled inside."""
     return _written(rows, delimiter=of.delimiter.decode(), quotechar=quote_of(of), quoting=csv.QUOTE_ALL)
+
+
+def in_plain(data: bytes, of: Dialect) -> bytes:
+    """The rows in the dialect `_csv_wide.PLAIN`. Raises `BadRecord` as `cells` does."""
+    plain = _csv_wide.in_plain(data, of)
+    return as_rfc(cells(data, of), _csv_wide.PLAIN) if plain is None else plain
 
 
 def _written(rows: Iterable[list[str]], **how: Any) -> bytes:

@@ -15,14 +15,12 @@ from rangemill.formats._csv_automaton import Dialect
 
 _STRETCH_BYTES: Final = 64 * 2**10
 _FEW_BYTES: Final = 24  # below this a table is quicker than splitting
-_ORDINARY: Final = ord("x")
+_LETTERS: Final = bytes(range(ord("0"), ord("z")))
 _ENDS: Final = (automaton.RECORD, automaton.RETURN)
 _IN_MARK: Final = (automaton.MARK_1, automaton.MARK_2)
 _NOTHING: Final = (automaton.COMMENT, automaton.MARK, *_IN_MARK)
 _OUTSIDE: Final = (automaton.RECORD, automaton.RETURN, automaton.MARK, automaton.FIELD, automaton.UNQUOTED)
 _WIDE: Final = (automaton.QUOTED, automaton.UNQUOTED, automaton.COMMENT)  # most bytes lead to the same state again
-# What to put before a stretch so that reading it from a row's start leads to the state that it begins in.
-_LEADS: Final = {automaton.RECORD: b"", automaton.RETURN: b"", automaton.UNQUOTED: b"x"}
 
 
 class Scanner:
@@ -31,22 +29,31 @@ class Scanner:
     def __init__(self, of: Dialect) -> None:
         self.dialect = of
         q, d, e, c = of.quote, of.delimiter, of.escape, of.comment
-        self._leads = _LEADS | {
+        self._ordinary = bytes([next(byte for byte in _LETTERS if byte not in q + d + e + c)])
+        # What to put before a stretch so that reading it from a row's start leads to the state that it begins in.
+        self._leads = {
+            automaton.RECORD: b"",
+            automaton.RETURN: b"",
+            automaton.UNQUOTED: self._ordinary,
             automaton.MARK: b"",
             automaton.FIELD: d,
             automaton.QUOTED: q,
             automaton.QUOTE: q * 2,
             automaton.COMMENT: c,
+            **{f"{automaton.DELIMITER}{size}": self._ordinary + d[:size] for size in range(1, len(d))},
         }
-        kinds = bytearray([_ORDINARY]) * 256
-        for byte in d + b"\r\n":
+        self._outside_states = {*_OUTSIDE, *of.partial}
+        kinds = bytearray(b"x") * 256
+        for byte in (b"" if len(d) > 1 else d) + b"\r\n":
             kinds[byte] = ord("n")
         for byte in q:
             kinds[byte] = ord("q")
         self._kinds = bytes(kinds)
         self._escaped = re.compile(re.escape(e) + rb".", re.DOTALL) if e else None
         self._comment = re.compile(rb"(?:\A|(?<=[\r\n]))" + re.escape(c) + rb"[^\r\n]*") if c else None
-        outside = rb"[\r\n]" + (rb"|" + re.escape(e) if e else b"") + (rb"|" + re.escape(d + q) if q else b"")
+        outside = rb"[\r\n]" + (rb"|" + re.escape(e) if e else b"")
+        if q:  # where several bytes may be a delimiter, the first of them: they are not one wherever they look like it
+            outside += rb"|" + re.escape(d[:1] if len(d) > 1 else d + q)
         self._outside = re.compile(outside)
         inside = b"|".join(re.escape(byte) for byte in (q, e) if byte)
         self._inside = re.compile(inside or rb"(?!)")
@@ -59,7 +66,11 @@ class Scanner:
         An outline has the line ends that end rows, and some other byte in between for every row that is not empty; what
         stands inside quotes, and comments, are not in it. Outlines of adjacent data, joined, are an outline.
         """
-        if state in _OUTSIDE and high - low > _FEW_BYTES and all(data.find(m, low, high) < 0 for m in self._marks):
+        if (
+            state in self._outside_states
+            and high - low > _FEW_BYTES
+            and all(data.find(m, low, high) < 0 for m in self._marks)
+        ):
             outline = data[low:high]
             return outline, self._after(outline, state)
         parts: list[bytes] = []
@@ -105,18 +116,18 @@ class Scanner:
         for byte in data:
             before, state = state, table[state][byte]
             if before in _IN_MARK and state not in (automaton.MARK, automaton.MARK_2):
-                out.append(_ORDINARY)  # no byte order mark after all
+                out += self._ordinary  # no byte order mark after all
             if state in _ENDS:
                 out.append(byte)
             elif state not in _NOTHING:
-                out.append(_ORDINARY)
+                out += self._ordinary
         return bytes(out), state
 
     def _split(self, state: str, data: bytes) -> tuple[bytes, str] | None:
         """Outline and state by counting quotes; None where that may not be what the automaton reads."""
         of, escaping = self.dialect, False
         if self._escaped is not None and of.escape in data:
-            data = self._escaped.sub(b"xx", data)
+            data = self._escaped.sub(self._ordinary * 2, data)
             escaping = data.endswith(of.escape)  # what it escapes is not in this stretch
             data = data[:-1] if escaping else data
         data = self._leads[state] + data
@@ -144,7 +155,7 @@ class Scanner:
             if after in (automaton.QUOTE, automaton.COMMENT):
                 return None
             after = automaton.QUOTED_ESCAPE if after == automaton.QUOTED else automaton.ESCAPE
-            data += b"x"
+            data += self._ordinary
         return data, after
 
     def _match(self, state: str, data: bytes) -> tuple[bytes, str]:
@@ -158,7 +169,7 @@ class Scanner:
                 break
             end = found.start(1)
             if end > begin and not (self.dialect.comment and data.startswith(self.dialect.comment, begin)):
-                parts.append(b"x")
+                parts.append(self._ordinary)
             parts.append(ended)
             begin = found.end()
         if begin == len(data):
@@ -169,11 +180,15 @@ class Scanner:
 
     def is_clean(self, outside: bytes) -> bool:
         """Whether quotes stand at cells' ends only, given what is outside quotes with a quote for what is inside."""
+        if len(self.dialect.delimiter) > 1:
+            outside = outside.replace(self.dialect.delimiter, b"\n")  # one may stand before a quote and after it, too
         kinds = outside.translate(self._kinds)
         return b"xq" not in kinds and b"qx" not in kinds
 
     def _after(self, outline: bytes, state: str) -> str:
-        """The state that an outline outside quotes and comments ends in."""
+        """The state that an outline outside quotes and comments ends in, which began in that state."""
+        if len(self.dialect.delimiter) > 1:
+            return self._after_wide(outline, state)
         last = outline[-1:]
         if not last:
             return state
@@ -185,19 +200,39 @@ class Scanner:
             return automaton.QUOTE
         return automaton.FIELD if last == self.dialect.delimiter else automaton.UNQUOTED
 
+    def _after_wide(self, outline: bytes, state: str) -> str:
+        """The same: how much of a delimiter stands at the end is known from where a byte is none of its bytes."""
+        known = outline.rstrip(self.dialect.delimiter)
+        if known:
+            ends = {b"\n": automaton.RECORD, b"\r": automaton.RETURN, self.dialect.quote: automaton.QUOTE}
+            state = ends.get(known[-1:], automaton.UNQUOTED)
+        for byte in outline[len(known) :]:
+            state = self.dialect.table[state][byte]
+        return state
+
+
+def cell_expression(of: Dialect) -> bytes:
+    """One cell, or as much of it as there is: the automaton as an expression."""
+    q, d, e = (re.escape(byte) for byte in (of.quote, of.delimiter, of.escape))
+    escaped = rb"|" + e + rb"(?:.|\Z)" if e else b""
+    begin, none = d, b""  # what a cell is read up to, and what of that is no delimiter
+    if len(of.delimiter) > 1:
+        begin = re.escape(of.delimiter[:1])
+        none = rb"|(?!" + d + rb")" + begin
+    rest = rb"(?:[^" + begin + rb"\r\n" + e + rb"]++" + none + escaped + rb")*+"
+    first = rb"(?:[^" + begin + q + rb"\r\n" + e + rb"]" + none + escaped + rb")"
+    cell = rb"(?:" + first + rest + rb")?+"
+    if not q:
+        return cell
+    inside = rb"(?:[^" + q + e + rb"]++|" + q + q + escaped + rb")*+"
+    return rb"(?:" + q + inside + rb"(?:" + q + rb"(?:(?!" + d + rb")[^\r\n]" + rest + rb")?+)?+|" + cell + rb")"
+
 
 def _row(of: Dialect) -> "re.Pattern[bytes]":
-    """One row with its line end, or as much of it as there is: the automaton as an expression."""
-    q, d, e, c = (re.escape(byte) for byte in (of.quote, of.delimiter, of.escape, of.comment))
-    escaped = rb"|" + e + rb"(?:.|\Z)" if e else b""
-    rest = rb"(?:[^" + d + rb"\r\n" + e + rb"]++" + escaped + rb")*+"
-    first = rb"(?:[^" + d + q + rb"\r\n" + e + rb"]" + escaped + rb")"
-    cell = rb"(?:" + first + rest + rb")?+"
-    if q:
-        inside = rb"(?:[^" + q + e + rb"]++|" + q + q + escaped + rb")*+"
-        cell = rb"(?:" + q + inside + rb"(?:" + q + rb"(?:[^" + d + rb"\r\n]" + rest + rb")?+)?+|" + cell + rb")"
-    cells = cell + rb"(?:" + d + cell + rb")*+"
-    comment = c + rb"[^\r\n]*+|" if c else b""
+    """One row with its line end, or as much of it as there is."""
+    cell = cell_expression(of)
+    cells = cell + rb"(?:" + re.escape(of.delimiter) + cell + rb")*+"
+    comment = re.escape(of.comment) + rb"[^\r\n]*+|" if of.comment else b""
     return re.compile(rb"(?:" + comment + cells + rb")(\r\n|\r|\n|\Z)", re.DOTALL)
 
 

@@ -11,7 +11,7 @@ from rangemill.formats.base import Sample
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """The columns with their types in order, and the header row without its line end."""
+    """The columns with their types in order, and the header row, plain, without its line end."""
 
     columns: list[tuple[str, str]] | None
     header: str | None
@@ -45,6 +45,8 @@ def settle(samples: list[Sample], options: Options, for_sql: bool) -> Schema:
     columns = [
         (name, known.get(name.lower()) or _infer.text_type(values)) for name, values in zip(names, seen, strict=True)
     ]
+    if options.dialect.is_wide:
+        first = _csv_rows.in_plain(first, options.dialect)
     return Schema(columns, first.decode() if options.header else None)
 
 
@@ -93,7 +95,8 @@ def _header_names(sample: Sample, options: Options) -> list[str] | None:
 def _from_a_row_on(sample: Sample, options: Options, columns: int) -> bytes:
     if sample.offset == 0:
         return sample.data.removeprefix(_lines.BOM)
-    behind, ahead = sample.data[:1], sample.data[1:]
+    at = _csv_guess.behind_bytes(options.scanner)
+    behind, ahead = sample.data[:at], sample.data[at:]
     state = _csv_guess.guess(options.scanner, columns, behind, ahead)
     start = options.scanner.next_start(state, ahead, 0, len(ahead))
     return ahead[start:] if start >= 0 else b""

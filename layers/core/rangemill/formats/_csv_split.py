@@ -27,7 +27,7 @@ MakeBlock = Callable[[bytes, int, bytes, bool], Block | None]
 
 def look_behind(scanner: Scanner) -> int:
     """Bytes before a run that help to guess: what they are may show only further back when they can be escaped."""
-    return 4096 if scanner.dialect.escape or scanner.dialect.comment else 1
+    return 4096 if scanner.dialect.escape or scanner.dialect.comment else _csv_guess.behind_bytes(scanner)
 
 
 def split(

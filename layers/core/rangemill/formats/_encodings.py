@@ -3,6 +3,7 @@
 Offsets stay those of the stored bytes: `Places` leads from a record of the transcoded block back to where it is stored.
 """
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, Literal
 
@@ -32,6 +33,18 @@ _BOMS: Final = (  # UTF-32's little-endian one begins with that of UTF-16
 _UNDECIDED: Final = frozenset({"utf-16", "utf-32"})
 _WITHOUT_BOM: Final = frozenset({"latin-1", "windows-1252"})  # every byte may begin such a text
 _REMEDY: Final = "declare its `format.encoding`, and run objects of different encodings in jobs of their own"
+
+
+def delimiter_bytes(delimiter: str, encoding: str) -> tuple[bytes, bytes]:
+    """A delimiter as it is stored, and as it is once the data was made UTF-8.
+
+    One that is written `\\xff`, with no more than that, is these bytes; any other is its characters. Raises
+    `UnicodeEncodeError` and `UnicodeDecodeError` for what the encoding does not have.
+    """
+    if re.fullmatch(r"(?:\\x[0-9a-fA-F]{2})+", delimiter) is None:
+        return delimiter.encode(encoding), delimiter.encode()
+    raw = bytes.fromhex(delimiter.replace("\\x", ""))
+    return raw, raw if encoding == "utf-8" else raw.decode(encoding).encode()
 
 
 def unit_bytes(encoding: str) -> int:

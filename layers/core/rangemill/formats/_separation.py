@@ -56,8 +56,7 @@ class Delimited:
     """A record is what stands between two delimiters, or after the last one if that is not empty."""
 
     def __init__(self, delimiter: str, encoding: str) -> None:
-        self._stored = delimiter.encode(encoding)
-        self._delimiter = delimiter.encode()
+        self._stored, self._delimiter = _encodings.delimiter_bytes(delimiter, encoding)
         self._unit_bytes = _encodings.unit_bytes(encoding)
 
     def finder(self) -> Finder:

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import msgspec
 
-from rangemill.formats import _delimited, _log_lines
+from rangemill.formats import _delimited, _encodings, _log_lines
 from rangemill.formats._encodings import ByteOrderMark, Encoding
 from rangemill.formats._log_lines import Preset
 from rangemill.units import parse_bytes
@@ -65,9 +65,11 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"
 
     def _require_delimiter(self, delimiter: str) -> None:
         try:
-            size = len(delimiter.encode(self.encoding))
+            size = len(_encodings.delimiter_bytes(delimiter, self.encoding)[0])
         except UnicodeEncodeError:
             raise ValueError(f"the delimiter cannot be written in {self.encoding}") from None
+        except UnicodeDecodeError:
+            raise ValueError(f"the delimiter's bytes are no characters of {self.encoding}") from None
         if not 1 <= size <= _MAX_DELIMITER_BYTES:
             raise ValueError(f"expected a delimiter of 1 to {_MAX_DELIMITER_BYTES} bytes")
 

@@ -75,7 +75,7 @@ def align(
         return split(run, _recoded.ONE_RANGE, end, pieces, _recoded.no_crc, _recoded.never, state=state)
 
     def starts(data: bytes) -> list[int]:
-        return [start for start, _, _ in _csv_rows.spans(data, options.dialect)]
+        return [start for start, _, _ in _csv_rows.spans(data, options.block_dialect)]
 
     behind = _csv_split.look_behind(scanner)
     return _recoded.align(
@@ -87,7 +87,7 @@ def records(data: bytes, settled: Settled, record_type: Any) -> Iterator[Any]:  
     """See `FormatModule`: lists of texts in settled order, or what `as` says."""
     options = _csv_options.of(settled)
     if options.record_as == "bytes":
-        return _csv_rows.raw(data, options.dialect)
+        return _csv_rows.raw(data, options.block_dialect)
     if options.record_as == "list":
         return rows(data, settled)
     names = [name for name, _ in settled.columns or []]
@@ -99,7 +99,7 @@ def rows(data: bytes, settled: Settled) -> Iterator[list[str]]:
 
     Raises `BadRecord` for a row of another width.
     """
-    dialect, columns = _csv_options.of(settled).dialect, len(settled.columns or ())
+    dialect, columns = _csv_options.of(settled).block_dialect, len(settled.columns or ())
     for index, row in enumerate(_csv_rows.cells(data, dialect)):
         if len(row) == columns + 1 and row[-1] == "":
             row.pop()

@@ -6,7 +6,7 @@ or `preset` a record is a row of columns.
 """
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -29,6 +29,8 @@ __all__ = [
     "records",
     "settle",
 ]
+
+_SUSPICIOUS_BYTES: Final = 2**10  # of samples without a delimiter
 
 
 def look_behind(settled: Settled) -> int:
@@ -77,7 +79,21 @@ def settle(samples: list[Sample], options: dict[str, Any], for_sql: bool) -> Set
     reading = Reading(given)
     columns = _columns(reading, samples, for_sql)
     plain = reading.is_plain and reading.layout is None
+    notes += _delimiter_notes(given, samples)
     return Settled("text", options, columns, shape="jsonl" if for_sql and not plain else "", notes=notes)
+
+
+def _delimiter_notes(options: Options, samples: list[Sample]) -> list[str]:
+    """A note on a delimiter that no sample has, where there is more than a record's worth of them."""
+    if options.delimiter is None or sum(len(sample.data) for sample in samples) < _SUSPICIOUS_BYTES:
+        return []
+    stored = _encodings.delimiter_bytes(options.delimiter, options.encoding)[0]
+    if any(stored in sample.data for sample in samples):
+        return []
+    note = f"`format.delimiter` ({' '.join(f'{byte:02x}' for byte in stored)} in bytes) is in none of the samples"
+    if len(options.delimiter) == 1 and 0x80 <= ord(options.delimiter) <= 0xFF and len(stored) > 1:
+        note += f"; the byte {ord(options.delimiter):02x} is written as '\\x{ord(options.delimiter):02x}'"
+    return [note]
 
 
 def _fields(samples: list[Sample], options: Options) -> list[str]:
