@@ -423,7 +423,13 @@ JOB = "orders-abcdefghij0123456789"
         *(
             ("ApplyRole", action, key)
             for action in ("s3:GetObject", "s3:PutObject")
-            for key in (keys.gzip_directory("ab12"), keys.gzip_point("ab12", 7), keys.gzip_so_far("ab12", 7))
+            for key in (
+                keys.gzip_directory("ab12"),
+                keys.gzip_progress("ab12"),
+                keys.gzip_page("ab12", 7),
+                keys.gzip_point("ab12", 7),
+                keys.gzip_so_far("ab12", 7),
+            )
         ),
         ("ApplyRole", "s3:PutObject", keys.verdict(JOB, 1, 7)),
         ("ApplyRole", "s3:PutObject", keys.results("orders", JOB) + "parts/w000001-s00007-abcd.parquet"),

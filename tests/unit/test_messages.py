@@ -45,6 +45,8 @@ RUN = Run(2**31, 2**45, 2**45 + 1, 2**26, "quoted")
 SEGMENT = Segment(0, 2**45, 2**64 - 1, None, (2**45, 7), 2**40, 2**20, "a", "b", (2**45, 9))
 RETRY = RetrySlot([PIN], [RUN], 3, 11)
 PENDING = messages.PendingOutcome("k", 3, Slot(1, [PIN], [RUN]))
+WAY = messages.GzipWay("index", "applying takes longer", 10.0, "s3://b/k", 4e8, 1.5)
+INDEXING = messages.Indexing(PIN, 2**45, 2**44, 15, 1, 2)
 CURSOR = Cursor(5, 999, 2**45)
 SETTLED = Settled("text", {"max_record_bytes": "1 MiB"}, [("line", "VARCHAR")], "a,b")
 CODE = CodeIdentity("c" * 16, "p" * 16, "d" * 16)
@@ -57,16 +59,19 @@ EXAMPLES: dict[type[msgspec.Struct], Any] = {
     ObjectRef: ObjectRef("b", WORST_KEY, "v", "e", 5),
     PinnedObject: PIN,
     Run: RUN,
-    Slot: Slot(1, [PIN], [RUN]),
+    messages.IndexTurn: messages.IndexTurn(2**45, 180.0),
+    messages.Indexing: INDEXING,
+    Slot: Slot(1, [PIN], [RUN], messages.IndexTurn(2**45, 180.0)),
     RetrySlot: RETRY,
     Cursor: CURSOR,
     Prefix: Prefix("b", "p", "s"),
     JobRequest: JobRequest("j", "p", "t", "f", "batch", [ObjectRef("b", "k")], [Prefix("b", "p")], 1, 2, 3),
     CodeIdentity: CODE,
-    PlanPage: PlanPage([PIN], 1, 2, PlanResume(1, 2, WORST_KEY)),
+    PlanPage: PlanPage([PIN], 1, 2, PlanResume(1, 2, WORST_KEY), gzip=WAY),
+    messages.GzipWay: WAY,
     PlanResume: PlanResume(1, 2, "a"),
-    Plan: Plan("j", "p", "t", "f", SETTLED, CODE, 1, 2, 3, 4, 5, 6, ["w"]),
-    Handout: Handout(1, 2, CURSOR, [RETRY], [RETRY, RETRY]),
+    Plan: Plan("j", "p", "t", "f", SETTLED, CODE, 1, 2, 3, 4, 5, 6, ["w"], gzip=WAY),
+    Handout: Handout(1, 2, CURSOR, [RETRY], [RETRY, RETRY], [INDEXING]),
     Verdict: Verdict({"type": "X", "offset": 2**53 + 1}, "E", "C"),
     OutcomeHeader: OutcomeHeader("j", 1, 2, [(0, [SEGMENT])], [RUN], 3, 4, 5, 6, 7, 8, [PIN], "part"),
     OpenObject: OpenObject(PIN, [SEGMENT]),

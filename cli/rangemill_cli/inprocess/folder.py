@@ -10,11 +10,12 @@ from typing import Final
 import msgspec
 
 from rangemill.errors import AccessRefused
+from rangemill_cli.inprocess import cache
 
 MANIFEST: Final = "_manifest.json"
 REPORT: Final = "report.json"
 _STAGED: Final = "published"
-_INDEX: Final = "index/"  # restart points of gzip files: kept for later runs over the same files
+_DIRECTORIES: Final = f"{cache.INDEX}directories/"
 
 
 class FolderStore:
@@ -28,7 +29,7 @@ class FolderStore:
         self._work = work
         self._out = out
         self._job = f"/{job_id}/"
-        self._index = _index_folder() or work
+        self._index = cache.folder() or work
 
     @property
     def bucket(self) -> str:
@@ -37,8 +38,11 @@ class FolderStore:
 
     def get(self, key: str, span: tuple[int, int] | None = None) -> bytes | None:
         """The bytes under a key, or those of `[start, end)`; None when there is nothing."""
+        path = self._path(key)
         try:
-            with self._path(key).open("rb") as file:
+            with path.open("rb") as file:
+                if key.startswith(_DIRECTORIES):
+                    cache.used(path)
                 if span is None:
                     return file.read()
                 file.seek(span[0])
@@ -105,7 +109,7 @@ class FolderStore:
         return outputs
 
     def _path(self, key: str) -> Path:
-        if key.startswith(_INDEX):
+        if key.startswith(cache.INDEX):
             return self._index / key
         name = self._published_name(key)
         return self._work / key if name is None else self._work / _STAGED / name
@@ -127,14 +131,6 @@ class FolderStore:
                 aside.unlink()
             raise
         return aside
-
-
-def _index_folder() -> Path | None:
-    """The user's cache, or None where there is none to write to."""
-    home = os.environ.get("XDG_CACHE_HOME") or Path("~").expanduser() / ".cache"
-    folder = Path(home) / "rangemill"
-    existing = next(place for place in (folder, *folder.parents) if place.exists())
-    return folder if existing.is_dir() and os.access(existing, os.W_OK) else None
 
 
 def withdraw(out: Path) -> None:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from rangemill import pages, report
 from rangemill.gateways import Gateways
@@ -10,6 +10,7 @@ from rangemill.limits import HISTORY_BUDGET_EVENTS
 from rangemill.messages import JobRequest, JobRow, Totals, WaveRow
 from rangemill.plan import Defaults
 from rangemill_cli.documents import importable
+from rangemill_cli.inprocess import cache
 from rangemill_cli.inprocess.code import identity_of
 from rangemill_cli.inprocess.driver import in_this_process, run_job
 from rangemill_cli.inprocess.folder import FolderStore
@@ -17,6 +18,8 @@ from rangemill_cli.inprocess.inputs import Inputs
 from rangemill_cli.inprocess.memory import MemoryExecutions, MemoryJobs, NoNotices, utc_now
 from rangemill_cli.inprocess.workers import WorkerPool, Workplace
 from rangemill_cli.show import Progress
+
+_WAVE_SECONDS: Final = 0.5  # what a wave costs by itself, here where workers are at hand
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +65,11 @@ def run(request: JobRequest, place: Place, workers: int, range_bytes: int, progr
     gateways = Gateways(OwnMachine(), store, Inputs(), MemoryExecutions(), NoNotices(), utc_now)
     identity = identity_of(place.pipeline_folder)
     workplace = Workplace(place.work, place.out, request.job_id, place.pipeline_folder, identity)
-    defaults = Defaults(range_bytes, max(1, workers), HISTORY_BUDGET_EVENTS)
+    defaults = Defaults(range_bytes, max(1, workers), HISTORY_BUDGET_EVENTS, _WAVE_SECONDS)
     with importable(place.pipeline_folder), WorkerPool(workers, workplace, progress.read) as pool:
         apply_wave = pool if workers else in_this_process(gateways, identity)
         row = run_job(request, gateways, apply_wave, identity, defaults=defaults, watch=progress.row)
+    cache.prune(cache.folder())
     planned = row.pointer is not None
     warnings = pages.plan(store, request.job_id).warnings if planned else []
     return Done(row, store.publish() if row.status == "SUCCEEDED" else [], warnings)

@@ -8,7 +8,7 @@ from itertools import islice
 
 import msgspec
 
-from rangemill import code, costs, decide, keys, messages, outcomes, pages, retries
+from rangemill import code, costs, decide, indexing, keys, messages, outcomes, pages, retries
 from rangemill.engines import make_folder
 from rangemill.engines.base import Folder
 from rangemill.errors import CountMismatch, IncompleteProof, Superseded, is_died
@@ -21,6 +21,7 @@ from rangemill.messages import (
     CodeIdentity,
     Context,
     Handout,
+    Indexing,
     JobRow,
     OpenObject,
     OutcomeHeader,
@@ -172,12 +173,15 @@ class Wave:
     _objects: dict[int, OpenObject] = field(default_factory=dict)
     _waiting: list[bytes] = field(default_factory=list)
     _died: list[Verdict] = field(default_factory=list)
+    _indexing: list[Indexing] = field(default_factory=list)
     _worked_bytes: int = 0
+    _index_milliseconds: int = 0  # of indexers, who show nothing of how quickly records are applied
     _headers: int = 0
     _requests: int = 0
 
     def __post_init__(self) -> None:
         self._objects = {entry.pin.index: entry for entry in self.before.open_objects}
+        self._indexing = list(self.handout.indexing)
 
     def add(self, slot: Slot, body: bytes | None, verdict: VerdictReader) -> None:
         """A slot's outcome, or what became of it. Raises the error of a slot that repeating cannot help."""
@@ -185,6 +189,9 @@ class Wave:
             self._missing(slot, verdict())
             return
         header = self._take(slot, self.handout.wave, body)
+        if header.indexed is not None:
+            self._indexing = indexing.answered(self._indexing, slot, header.indexed)
+            self._index_milliseconds += header.milliseconds
         self.milliseconds += header.milliseconds
         self._worked_bytes += header.bytes
         self._requests += header.requests
@@ -287,14 +294,17 @@ class Wave:
             )
 
     def _missing(self, slot: Slot, verdict: Verdict | None) -> None:
+        if verdict is None or (verdict.error is None and is_died(verdict.Error or "")):
+            self._died.append(verdict or Verdict())
+        if slot.index is not None:
+            self._indexing = indexing.unanswered(self._indexing, slot, verdict)
+            return
         if verdict is not None and verdict.guessed:
             self.pending.append(PendingOutcome("", self.handout.wave, slot))
             return
         retried = self.handout.retried
         known = retried[slot.slot] if slot.slot < len(retried) else None
         self.returned.extend(retries.judge(slot, known, verdict))
-        if verdict is None or (verdict.error is None and is_died(verdict.Error or "")):
-            self._died.append(verdict or Verdict())
 
     def _rows(self, slot: Slot, header: OutcomeHeader) -> None:
         pins: dict[int, PinnedObject] = {pin.index: pin for pin in (*slot.objects, *header.pins)}
@@ -319,7 +329,7 @@ class Wave:
         still_open = [entry for index, entry in sorted(self._objects.items()) if index not in done]
         totals = self._totals(closed, still_open)
         retries.require_few_deaths(totals, self._died)
-        seconds = self.milliseconds / 1000
+        seconds = (self.milliseconds - self._index_milliseconds) / 1000
         return Checkpoint(
             self.before.job_id,
             self.handout.wave,
@@ -332,6 +342,7 @@ class Wave:
             sorted({*self.before.crc_names, *(c.crc_name for c in closed if c.matched)}),
             self._worked_bytes / seconds if seconds > 1 else self.before.bytes_per_second,
             self.pending,
+            indexing=self._indexing,
         ), closed
 
     def _totals(self, closed: list[ClosedObject], still_open: list[OpenObject]) -> Totals:

@@ -12,7 +12,7 @@ from rangemill import code, formats, keys, messages, outcomes, pages, retries
 from rangemill.archives import deflated, foreign, tar_stream
 from rangemill.archives.tar_stream import MemberBegins
 from rangemill.blocks import Block, RangeDone, Remaining, Whole
-from rangemill.compression import looking
+from rangemill.compression import indexing, looking
 from rangemill.engines import make_engine
 from rangemill.engines.base import Engine, ObjectContext
 from rangemill.errors import (
@@ -31,6 +31,7 @@ from rangemill.limits import SAMPLE_BYTES
 from rangemill.messages import (
     ApplyMessage,
     CodeIdentity,
+    IndexTurn,
     ObjectRef,
     OutcomeHeader,
     PinnedObject,
@@ -86,6 +87,7 @@ def process(
     started, requests_before = time.monotonic(), gateways.objects.requests
     pipeline = pages.pipeline_of(plan)
     work = _Work(plan, pipeline, gateways.objects, gateways.store, should_stop)
+    indexed = work.index(slot.objects[0], slot.index) if slot.index is not None else None
     work.slot(slot)
     partial, taken = work.engine.finish() if work.engine is not None else (b"", 0)
     records = sum(segment.records for _, segments in work.rows for segment in segments)
@@ -111,6 +113,7 @@ def process(
         requests=gateways.objects.requests - requests_before,
         pins=work.pins,
         part=part,
+        indexed=indexed,
     ), partial
 
 
@@ -143,6 +146,10 @@ class _Work:
     remaining: list[Run] = field(default_factory=list)
     pins: list[PinnedObject] = field(default_factory=list)
     stopped: bool = False
+
+    def index(self, pin: PinnedObject, turn: IndexTurn) -> int:
+        """An indexer's turn; how far the object is indexed after it."""
+        return indexing.index(pin, turn, self.reader, self.store, self.pipeline.format.nesting, self.should_stop)
 
     def slot(self, slot: Slot) -> None:
         """All runs, one after the other, until it is time to stop."""

@@ -6,7 +6,8 @@ from rangemill.messages import Checkpoint, JobRow, Next, Plan
 
 def is_complete(checkpoint: Checkpoint, plan: Plan) -> bool:
     """Whether nothing is left to hand out."""
-    return checkpoint.cursor.page >= plan.pages and not checkpoint.retry and not checkpoint.pending
+    waiting = checkpoint.retry or checkpoint.pending or checkpoint.indexing
+    return checkpoint.cursor.page >= plan.pages and not waiting
 
 
 def rest_reason(row: JobRow, cost_cap_usd: float | None) -> str | None:

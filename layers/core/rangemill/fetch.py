@@ -9,9 +9,11 @@ import msgspec
 from rangemill import decide, keys, messages, pages, retries
 from rangemill.errors import IncompleteProof, Superseded
 from rangemill.gateways import Gateways
+from rangemill.indexing import Behind, is_behind
 from rangemill.ledger import THROUGH
 from rangemill.limits import (
     HISTORY_BUDGET_EVENTS,
+    INDEXING_MAX_OBJECTS,
     SLOT_FIRST_BYTES_PER_SECOND,
     SLOT_MAX_RUNS,
     SLOT_TARGET_SECONDS,
@@ -134,19 +136,39 @@ def plan_wave(checkpoint: Checkpoint, plan: Plan, plan_pages: Pages) -> tuple[li
     retried = checkpoint.retry[:WAVE_MAX_SLOTS]
     slots = [Slot(number, retry.objects, retry.runs) for number, retry in enumerate(retried)]
     walk = _Walk(checkpoint.cursor, plan, plan_pages)
-    if len(slots) < WAVE_MAX_SLOTS and not walk.at_end:
-        wave = shape(plan, checkpoint.bytes_per_second, plan.bytes - walk.bytes_before())
-        left, runs_left = wave.wave_bytes, WAVE_MAX_RUNS
-        while len(slots) < max(wave.max_slots, len(retried) + 1) and left > 0 and runs_left > 0 and not walk.at_end:
-            slot = walk.take(len(slots), wave.slot_size(left, len(slots)), wave.slot_runs)
-            left -= max(1, sum(run.end - run.start for run in slot.runs))
-            runs_left -= len(slot.runs)
-            slots.append(slot)
-    handout = Handout(checkpoint.wave + 1, len(slots), walk.cursor, checkpoint.retry[len(retried) :], retried)
+    behind = Behind(list(checkpoint.indexing), plan)
+    if len(slots) < WAVE_MAX_SLOTS:
+        _hand_out(slots, walk, behind, plan, checkpoint.bytes_per_second)
+    waiting = checkpoint.retry[len(retried) :]
+    handout = Handout(checkpoint.wave + 1, len(slots), walk.cursor, waiting, retried, behind.left())
     told = _states_told(checkpoint)
     if told:
         slots = [Slot(slot.slot, slot.objects, retries.told_runs(slot.runs, told)) for slot in slots]
     return slots, handout
+
+
+def _hand_out(slots: list[Slot], walk: "_Walk", behind: Behind, plan: Plan, bytes_per_second: float | None) -> None:
+    """What is new: indexers first, since they take as long as the wave, then what they have indexed, then the walk."""
+    slots += behind.turns(len(slots), WAVE_MAX_SLOTS - len(slots))
+    left_bytes = behind.available_bytes + (0 if walk.at_end else plan.bytes - walk.bytes_before())
+    wave = shape(plan, bytes_per_second, left_bytes)
+    most = min(WAVE_MAX_SLOTS, max(wave.max_slots, len(slots) + 1))
+    left, runs_left = wave.wave_bytes, WAVE_MAX_RUNS
+    while len(slots) < most and left > 0 and runs_left > 0:
+        slot = behind.take(len(slots), wave.slot_size(left, len(slots)))
+        if slot is None:
+            if walk.at_end:
+                return
+            if is_behind(walk.current()):
+                if len(behind.entries) >= INDEXING_MAX_OBJECTS:
+                    return
+                behind.begin(walk.pass_over())
+                slots += behind.turns(len(slots), 1)
+                continue
+            slot = walk.take(len(slots), wave.slot_size(left, len(slots)), wave.slot_runs)
+        left -= max(1, sum(run.end - run.start for run in slot.runs))
+        runs_left -= len(slot.runs)
+        slots.append(slot)
 
 
 def _states_told(checkpoint: Checkpoint) -> dict[tuple[int, int], str | None]:
@@ -174,6 +196,16 @@ class _Walk:
         """Whether every byte was handed out."""
         return self.cursor.page >= self._plan.pages
 
+    def current(self) -> PinnedObject:
+        """The object that the cursor stands in; there is one unless the walk is at its end."""
+        return self._current().objects[self.cursor.position]
+
+    def pass_over(self) -> PinnedObject:
+        """Step over the object that the cursor stands at."""
+        pin = self.current()
+        self._advance(pin, pin.size_bytes)
+        return pin
+
     def bytes_before(self) -> int:
         """Stored bytes before the cursor, in plan order."""
         page = self._current()
@@ -185,6 +217,8 @@ class _Walk:
         runs: list[Run] = []
         left = slot_bytes
         for pin, start in self._objects():
+            if is_behind(pin):
+                break
             end = self._run_end(pin, start, left)
             objects.append(pin)
             runs.append(Run(pin.index, start, end, pin.size_bytes if pin.whole else self._plan.range_bytes))

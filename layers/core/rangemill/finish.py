@@ -61,6 +61,8 @@ def require_proof(checkpoint: Checkpoint, plan: Plan) -> None:
         problem = f"{len(checkpoint.retry)} slots that came back were never done"
     elif checkpoint.pending:
         problem = f"{len(checkpoint.pending)} outcomes were never verified"
+    elif checkpoint.indexing:
+        problem = f"{checkpoint.indexing[0].pin.uri} was not handed out to its end"
     elif checkpoint.open_objects:
         entry = checkpoint.open_objects[0]
         problem = f"{len(checkpoint.open_objects)} objects have holes, the first is {entry.pin.uri}"

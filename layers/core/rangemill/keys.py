@@ -79,8 +79,18 @@ def results(pipeline: str, job_id: str) -> str:
 
 
 def gzip_directory(identity: str) -> str:
-    """The restart points of a gzip object, written last. It expires before its points do: what it names is there."""
+    """Says that a gzip object's index is complete, written last. It expires before what it speaks of."""
     return f"index/directories/{identity}"
+
+
+def gzip_progress(identity: str) -> str:
+    """How far the index of a gzip object goes that no job has read to its end."""
+    return f"index/directories/{identity}-progress"
+
+
+def gzip_page(identity: str, number: int) -> str:
+    """A page of a gzip object's index: the restart points that begin in one stretch of its stored bytes."""
+    return f"index/points/{identity}/pages/{number:08d}"
 
 
 def gzip_point(identity: str, stored: int) -> str:
@@ -89,5 +99,5 @@ def gzip_point(identity: str, stored: int) -> str:
 
 
 def gzip_so_far(identity: str, stored: int) -> str:
-    """The restart points before that one, for the worker that goes on from there."""
+    """What the worker needs that goes on from there with a pass over a gzip object."""
     return f"index/points/{identity}/{stored:016d}-so-far"

@@ -49,6 +49,17 @@ SLOT_MAX_RUNS: Final = 1_000  # small objects packed into one slot: bounds its d
 SLOT_FIRST_BYTES_PER_SECOND: Final = 60 * 10**6  # before anything was measured: 50-85 MB/s a worker are reported
 MAX_RECORD_BYTES: Final = 64 * MIB
 FOLD_FAN_IN: Final = 16  # wave aggregates fold like a binary counter with this base
+# Objects that are handed out behind their indexers at once: their pins lie in the checkpoint, 300 bytes each.
+INDEXING_MAX_OBJECTS: Final = 64
+# Below this the first worker has read most of a gzip object before others could begin behind an indexer.
+INDEX_MIN_BYTES: Final = 16 * MIB
+# What a wave costs by itself on AWS (Map run, cold starts, Aggregate). An indexer's first turn, in which nobody else
+# works, takes as long; every further one twice as long, up to a wave's: 200 GB at 100 MB/s of gzip data are 2,000 s,
+# 10 + 20 + 40 + 80 + 160 + 10 x 180 s: 15 waves.
+WAVE_OWN_SECONDS: Final = 10.0
+GZIP_SAMPLE_BYTES: Final = 4 * MIB  # of an object's head, that Plan inflates and applies to see which takes longer
+GZIP_SAMPLE_MAX_OUTPUT_BYTES: Final = 32 * MIB
+INDEXER_MAX_DEATHS: Final = 3  # in a row, on a stretch that it does not get past
 TRANSIENT_MAX_TRIES: Final = 12  # waves that a tile may come back for transient reasons before the job fails
 # Halving a 64 MiB range down to one byte takes 26 deaths; a job whose every slot dies must not halve all of them.
 DEATHS_MAX: Final = 100

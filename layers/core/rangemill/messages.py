@@ -149,12 +149,23 @@ class Run(Struct, frozen=True, array_like=True):
     state: str | None = None
 
 
-class Slot(Struct, frozen=True):
-    """What one worker gets: runs, and the pins of their objects. `deaths` of earlier workers travel along."""
+class IndexTurn(Struct, frozen=True, array_like=True):
+    """An indexer's turn: from which stored byte on, and after how many seconds it ends."""
+
+    start: int
+    seconds: float
+
+
+class Slot(Struct, frozen=True, omit_defaults=True):
+    """What one worker gets: runs, and the pins of their objects.
+
+    With `index` it has one object and no runs: nothing is applied, the object's restart points are made.
+    """
 
     slot: int
     objects: list[PinnedObject]
     runs: list[Run]
+    index: IndexTurn | None = None
 
 
 class RetrySlot(Struct, frozen=True, omit_defaults=True):
@@ -164,6 +175,21 @@ class RetrySlot(Struct, frozen=True, omit_defaults=True):
     runs: list[Run]
     deaths: int = 0
     tries: int = 0
+
+
+class Indexing(Struct, frozen=True, omit_defaults=True):
+    """An object that is handed out behind its indexer: the cursor has passed it, and it stays until it is handed out.
+
+    The stored bytes before `indexed` have their restart points, those before `handed` were handed out. `turns` were
+    given to indexers; `tries` and `deaths` are of the turns without an outcome since the last one that had one.
+    """
+
+    pin: PinnedObject
+    indexed: int = 0
+    handed: int = 0
+    turns: int = 0
+    tries: int = 0
+    deaths: int = 0
 
 
 class Cursor(Struct, frozen=True, order=True):
@@ -221,7 +247,24 @@ class PlanPage(Struct, frozen=True):
     resume: "PlanResume | None"
     level: str = "bytes"
     passed_over: dict[str, int] = field(default_factory=dict)
+    gzip: "GzipWay | None" = None
     v: int = VERSION
+
+
+class GzipWay(Struct, frozen=True):
+    """How plain gzip objects without restart points are read for the first time, and why.
+
+    `stream`: one worker reads an object to its end and makes its points as it goes. `index`: waves follow behind an
+    indexer, whose first turn takes `first_seconds`. The speeds are those of a sample of `object`, in decompressed bytes
+    a second of one worker; None where nothing was timed.
+    """
+
+    way: Literal["stream", "index"]
+    why: str
+    first_seconds: float
+    object: str = ""
+    inflate_bytes_per_second: float | None = None
+    apply_bytes_per_second: float | None = None
 
 
 class PlanResume(Struct, frozen=True):
@@ -255,6 +298,7 @@ class Plan(Struct, frozen=True):
     pages: int
     warnings: list[str] = field(default_factory=list)
     level: str = ""  # of the proof, where archives allow less than the format; else the format's own
+    gzip: GzipWay | None = None  # None where no object is a large plain gzip without restart points
     v: int = VERSION
 
 
@@ -269,6 +313,7 @@ class Handout(Struct, frozen=True):
     cursor: Cursor
     retry: list[RetrySlot]
     retried: list[RetrySlot]  # the retry slots that this wave hands out again: slot i is retried[i]
+    indexing: list[Indexing] = field(default_factory=list)  # as it stands once the wave is handed out
     v: int = VERSION
 
 
@@ -301,6 +346,7 @@ class OutcomeHeader(Struct, frozen=True):  # defaults are written: a reader must
     requests: int
     pins: list[PinnedObject] = field(default_factory=list)  # objects whose CRC came with the read
     part: str | None = None  # key of the published output part, for pipelines that do not fold
+    indexed: int | None = None  # of an indexer's turn: the stored bytes before it have their restart points
     v: int = VERSION
 
 
@@ -372,6 +418,7 @@ class Checkpoint(Struct, frozen=True):
     crc_names: list[str] = field(default_factory=list)  # the checksums that the proved objects were held against
     bytes_per_second: float | None = None  # of one worker, as seen in the last wave
     pending: list[PendingOutcome] = field(default_factory=list)
+    indexing: list[Indexing] = field(default_factory=list)
     v: int = VERSION
 
 

@@ -25,13 +25,15 @@ class Nesting(Struct, frozen=True, forbid_unknown_fields=True):
 
     `archive` None is `auto` for `type: auto` and `none` for every other format. `members` are patterns with `*`, `?`
     and `[…]`; a `*` goes over slashes as well. `max_ratio` (logical bytes of one stored byte, beyond 64 MiB of output)
-    and `max_logical_bytes` (of one object or archive) bound what decompression may give.
+    and `max_logical_bytes` (of one object or archive) bound what decompression may give. `gzip` says how plain gzip
+    objects without restart points are read: in one pass, behind an indexer, or as a sample's timing says.
     """
 
     unit: Literal["record", "object"] = "record"
     compression: str = "auto"
     archive: Literal["none", "auto", "zip", "tar"] | None = None
     members: str | list[str] = "*"
+    gzip: Literal["auto", "stream", "index"] = "auto"
     max_ratio: Annotated[int, Meta(ge=1)] = 1000
     max_logical_bytes: int | str = "1 TiB"
 

@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from rangemill import decide, formats, keys, messages, pages, pinning
+from rangemill import choosing, decide, formats, keys, messages, pages, pinning
 from rangemill.archives import foreign
 from rangemill.archives.expand import Expander, passed_over_sentence
 from rangemill.archives.pages import PageBuilder, reads_archives
@@ -17,7 +17,7 @@ from rangemill.errors import BadRequest, RangemillError
 from rangemill.formats import auto
 from rangemill.formats.base import Sample, Settled
 from rangemill.gateways import Gateways, Objects, Store
-from rangemill.limits import PLAN_STEP_PAGES, SAMPLE_BYTES
+from rangemill.limits import PLAN_STEP_PAGES, SAMPLE_BYTES, WAVE_OWN_SECONDS
 from rangemill.messages import (
     Checkpoint,
     CodeIdentity,
@@ -45,6 +45,7 @@ class Defaults:
     range_bytes: int
     concurrency: int
     history_budget_events: int
+    wave_seconds: float = WAVE_OWN_SECONDS  # what a wave costs by itself
 
 
 def run(message: StateMessage, gateways: Gateways, defaults: Defaults, code: CodeIdentity) -> Context:
@@ -90,7 +91,8 @@ class _Pager:
 
     def _build(self, number: int) -> PlanPage:
         request = requested(self._gateways.store, self._job_id)
-        spec = pages.pipeline(request.pipeline_text, request.pipeline_file).format
+        pipeline = pages.pipeline(request.pipeline_text, request.pipeline_file)
+        spec = pipeline.format
         before = self._made(number - 1) if number > 0 else None
         of_archives = None
         if reads_archives(spec):
@@ -101,8 +103,17 @@ class _Pager:
             of_archives = partial(self._builder.build, number)
         range_bytes = _range_bytes(request, self._defaults)
         page = pinning.build_page(request, before, self._gateways.objects, range_bytes, spec, of_archives)
-        pins = looking.look_at_all(page.objects, spec, self._gateways.objects, self._gateways.store)
-        return msgspec.structs.replace(page, objects=pins, level=looking.level(pins, page.level))
+        objects = self._gateways.objects
+        pins = looking.look_at_all(page.objects, spec, objects, self._gateways.store)
+        job = choosing.Job(
+            pipeline,
+            _concurrency(request, pipeline, self._defaults),
+            self._defaults.wave_seconds,
+            lambda pin: settle_schema(pipeline, [pin], objects),
+            objects,
+        )
+        pins, gzip_way = choosing.choose(pins, before.gzip if before is not None else None, page.bytes_before, job)
+        return msgspec.structs.replace(page, objects=pins, level=looking.level(pins, page.level), gzip=gzip_way)
 
     def _made(self, number: int) -> PlanPage:
         return pages.plan_page(self._gateways.store, self._job_id, number)
@@ -154,13 +165,14 @@ def _settle(
             settled,
             code,
             range_bytes=_range_bytes(request, defaults),
-            concurrency=request.concurrency or pipeline.limits.concurrency or defaults.concurrency,
+            concurrency=_concurrency(request, pipeline, defaults),
             history_budget_events=budget,
             objects=objects,
             bytes=size_bytes,
             pages=page_count,
             warnings=[*_notes(settled, last_page), *looking.notes(sampled, pipeline.format), *warnings],
             level=last_page.level if last_page.level != "bytes" and settled.level != "stream" else "",
+            gzip=last_page.gzip,
         )
         store.put_once(keys.plan(context.job_id), messages.encode(plan))
     plan = pages.plan(store, context.job_id)
@@ -172,6 +184,10 @@ def _settle(
 def _notes(settled: Settled, last_page: PlanPage) -> list[str]:
     passed_over = passed_over_sentence(last_page.passed_over)
     return settled.notes if passed_over is None else [*settled.notes, passed_over]
+
+
+def _concurrency(request: JobRequest, pipeline: Pipeline, defaults: Defaults) -> int:
+    return request.concurrency or pipeline.limits.concurrency or defaults.concurrency
 
 
 def _range_bytes(request: JobRequest, defaults: Defaults) -> int:

@@ -92,6 +92,7 @@ def full(
         "code": msgspec.to_builtins(plan.code),
         "settled": msgspec.to_builtins(plan.settled),
         "warnings": plan.warnings,
+        "gzip": None if plan.gzip is None else msgspec.to_builtins(plan.gzip),
         "range_bytes": plan.range_bytes,
         "concurrency": plan.concurrency,
         "history_budget_events": plan.history_budget_events,

@@ -105,6 +105,7 @@ CASES: dict[str, tuple[Callable[[], dict[str, bytes]], int, list[dict[str, Any]]
         16,
         [{"errors": 8}],
     ),
+    "requests-by-status": (lambda: {"app.log.gz": gzip.compress(LOG)}, 4, [{"requests": 4}]),
     "monthly-reports": (
         lambda: {"a.zip": zipped(FILES), "b.tar.gz": tarred(FILES), "c.csv": b"a,b\n7,8\n"},
         7,

@@ -15,8 +15,11 @@ from rangemill.compression._stored import Stored
 from rangemill.compression.base import Codec, Session, Unit
 
 NONE: Final = "none"
+# The modes of a plain gzip that an earlier job has not indexed: one worker reads it, or waves follow its indexer.
+STREAM: Final = "gzip"
+BEHIND_INDEXER: Final = "gzip:waves"
 SNIFF_BYTES: Final = 64 * 2**10
-_NOT_CODECS: Final = frozenset({"base", "looking", "reading"})
+_NOT_CODECS: Final = frozenset({"base", "indexing", "looking", "reading"})
 _OTHER_MODES: Final = {"bgzf": "gzip"}  # modes that are not named after their codec
 
 

@@ -4,10 +4,12 @@ import zlib
 from collections.abc import Iterator
 from typing import Final
 
+from rangemill.compression import BEHIND_INDEXER, STREAM, _gzip_resync, _points
 from rangemill.compression import _gzip_header as headers
-from rangemill.compression import _gzip_resync, _points
 from rangemill.compression._inflate import OUT_BYTES, BlockInflater, DeflateError, PlainInflater, inflater, library
-from rangemill.compression._points import Directory, Mark, Point, PointStore
+from rangemill.compression._known_points import KnownPoints
+from rangemill.compression._points import Point, PointStore, SoFar
+from rangemill.compression._recorder import Recorder
 from rangemill.compression._stored import Stored
 from rangemill.compression.base import Around, Decoded, Unit, corrupt
 from rangemill.errors import BadCompression, IntegrityError
@@ -18,6 +20,10 @@ _TRAILER_BYTES: Final = 8
 _HEADER_BYTES: Final = 4 * 2**10  # longer ones are rare, and looked at again
 _WINDOW_LEVEL: Final = 1
 
+INDEXER: Final = "gzip:index"  # a pass for the sake of its points, which goes on where an earlier one ended
+RECORDING: Final = (STREAM, INDEXER)
+BETWEEN_POINTS: Final = ("gzip:points", BEHIND_INDEXER)
+
 
 class GzipSession:
     """See `Session`."""
@@ -26,27 +32,34 @@ class GzipSession:
         self._stored = stored
         self._mode = mode
         self._pin = around.pin
-        kept = around.store is not None and library() is not None and mode in ("gzip", "gzip:points")
+        kept = around.store is not None and library() is not None and mode in (*RECORDING, *BETWEEN_POINTS)
         self._points = PointStore(around.store, around.pin) if kept and around.store is not None else None
-        self._records = self._points is not None and mode == "gzip"
+        self._recorder: Recorder | None = None
+        self._known: KnownPoints | None = None
         self._counts = mode not in ("bgzf", "gzip:members")  # units know their logical offsets
+        self._stops = False
         self._logical = 0
         self._crc = self._size = 0  # of the member so far
-        self._stretch_crc = 0  # of the output since the last unit
-        self._last_unit = 0  # its logical offset
-        self._marks: list[Mark] = []  # the units before the last one, with the CRCs of their stretches
-        self._unit_stored = 0
-        self._expected: list[Mark] = []  # what the directory says: the current unit and those that follow
-        self._total: int | None = None
+        self._stretch_crc = 0  # of the output since the last known point
+        self._unit_stored = 0  # where the last unit begins
         self._inflater: BlockInflater | PlainInflater | None = None
         self._resume_bits = 0
-        self._spacing = _points.SPACING_BYTES
+
+    @property
+    def indexed(self) -> int:
+        """The stored byte before which everything is indexed, of a pass that records points."""
+        return self._recorder.indexed if self._recorder is not None else 0
+
+    def flush(self) -> None:
+        """Wait until the points so far are written."""
+        if self._points is not None:
+            self._points.close()
 
     def decode(self) -> Iterator[Decoded]:
         """See `Session`."""
         if not self._begin():
             return
-        if self._mode in ("gzip", "gzip:points", "gzip:small"):
+        if self._counts:
             yield Unit(self._stored.position, self._logical)
         in_member = self._inflater is not None
         while in_member or self._next_member():
@@ -60,58 +73,66 @@ class GzipSession:
         self._finish()
 
     def stop_soon(self) -> None:
-        """See `Session`: a point at the next block's end."""
-        self._spacing = 1
+        """See `Session`: a place to go on from at the next block's end."""
+        self._stops = True
 
     def stopped(self, stored: int) -> None:
         """See `Session`: the point at `stored` was kept when its unit began."""
-        if self._points is None or not self._records:
-            return
-        before = [mark for mark in self._all_marks() if mark.stored < stored]
-        self._points.keep_so_far(stored, before)
+        if self._recorder is not None:
+            self._recorder.stopped(stored)
 
     # --- where to begin ---
 
     def _begin(self) -> bool:
         """Go to the run's first unit; False when it has none and was passed."""
         stored = self._stored
-        if self._mode == "gzip:points":
+        if self._mode in BETWEEN_POINTS:
             return self._begin_at_known_point()
+        if self._mode in RECORDING and (stored.position == 0 or self._pin.whole or self._mode == INDEXER):
+            self._begin_recording()
+            return True
         if stored.position == 0:
             return True
         if self._mode in ("bgzf", "gzip:members"):
             return _gzip_resync.find(stored, self._mode == "bgzf")
-        if self._mode == "gzip" and self._pin.whole:
-            if self._points is None:
-                raise IntegrityError("this machine has no zlib to go on with what another worker began")
-            self._marks = self._points.so_far(stored.position)
-            self._resume(self._points.point(stored.position))
-            return True
         stored.advance_to(stored.run.end_exclusive)
         return False
 
+    def _begin_recording(self) -> None:
+        """At the object's start, where another worker stopped, or, for the indexer, where a page is the next one."""
+        stored, points = self._stored, self._points
+        if points is None:
+            if stored.position:
+                raise IntegrityError("this machine has no zlib to go on with what another worker began")
+            return
+        begin: SoFar | None = None
+        if stored.position and self._mode == INDEXER:
+            number = stored.position // _points.PAGE_BYTES
+            before = points.page(number - 1)
+            begin = SoFar(before.next_stored // _points.PAGE_BYTES, [], before.next_stored, before.next_logical, 0)
+            stored.advance_to(begin.stored)
+        elif stored.position:
+            begin = points.so_far(stored.position)
+        if stored.position:
+            self._resume(points.point(stored.position))
+        self._recorder = Recorder(points, self._pin.size_bytes, begin)
+
     def _begin_at_known_point(self) -> bool:
         stored, points = self._stored, self._points
-        directory = points.directory() if points is not None else None
-        if points is None or directory is None:
-            raise IntegrityError(
-                f"{self._pin.uri}: its restart points are gone from the work bucket; submit the job again",
-                object_uri=self._pin.uri,
-            )
-        run = stored.run
-        self._expected = [mark for mark in directory.marks if mark.stored >= run.start]
-        self._total = directory.total
-        if not self._expected or self._expected[0].stored >= run.end_exclusive:
-            stored.advance_to(run.end_exclusive)
+        if points is None:
+            raise IntegrityError("this machine has no zlib to begin at restart points with")
+        self._known = KnownPoints(points, stored.run)
+        if self._known.current is None:
+            stored.advance_to(stored.run.end_exclusive)
             return False
-        first = self._expected[0].stored
+        first = self._known.current.stored
         stored.advance_to(first)
         if first:
             self._resume(points.point(first))
         return True
 
     def _resume(self, point: Point) -> None:
-        self._logical = self._last_unit = point.logical
+        self._logical = point.logical
         self._unit_stored = point.stored
         if point.is_header:
             return
@@ -151,7 +172,7 @@ class GzipSession:
         stored = self._stored
         if self._mode == "gzip:members" or (self._mode == "bgzf" and (header.block_bytes or not stored.position)):
             yield Unit(stored.position)
-        elif self._is_unit_due() and stored.position > self._unit_stored:
+        elif self._is_unit_due(stored.position):
             yield from self._unit(Point(stored.position, self._logical, -1, 0, 0))
 
     def _member(self) -> Iterator[Decoded]:
@@ -178,20 +199,25 @@ class GzipSession:
             fed += taken
             stored.advance_to(max(stored.position, fed - 1))
             if out:
-                self._logical += len(out)
-                self._size += len(out)
-                self._crc = _crc32(out, self._crc)
-                if self._counts:
-                    self._stretch_crc = _crc32(out, self._stretch_crc)
+                self._came(out)
                 yield out
             block_at = fed - 1 if stream.unused_bits else fed
-            if stream.at_boundary and self._is_unit_due() and block_at > self._unit_stored:
+            if stream.at_boundary and self._is_unit_due(block_at):
                 stored.advance_to(block_at)
                 yield from self._unit(self._boundary(stream, block_at))
         stored.advance_to(fed)
 
+    def _came(self, out: bytes) -> None:
+        self._logical += len(out)
+        self._size += len(out)
+        self._crc = _crc32(out, self._crc)
+        if self._recorder is not None:
+            self._recorder.output(out)
+        elif self._known is not None:
+            self._stretch_crc = _crc32(out, self._stretch_crc)
+
     def _boundary(self, stream: BlockInflater | PlainInflater, stored: int) -> Point:
-        window = zlib.compress(stream.window(), _WINDOW_LEVEL) if self._records else b""
+        window = zlib.compress(stream.window(), _WINDOW_LEVEL) if self._recorder is not None else b""
         return Point(stored, self._logical, stream.unused_bits, self._crc, self._size, window)
 
     def _trailer(self) -> None:
@@ -208,51 +234,63 @@ class GzipSession:
     # --- units ---
 
     def _target(self) -> tuple[int, bool]:
-        """How much output to ask for, and whether to stop at the next block's end."""
-        if self._mode == "gzip:points" and len(self._expected) > 1:
-            missing = self._expected[1].logical - 1 - self._logical
-            return (min(missing, OUT_BYTES), False) if missing > 0 else (OUT_BYTES, True)
-        if self._records:
-            missing = self._last_unit + self._spacing - self._logical
-            return (min(missing, OUT_BYTES), False) if missing > 0 else (OUT_BYTES, True)
-        return OUT_BYTES, False
+        """How much output to ask for, and whether to stop at the next block's end.
 
-    def _is_unit_due(self) -> bool:
-        if self._mode == "gzip:points":
-            return len(self._expected) > 1 and self._logical >= self._expected[1].logical
-        return self._records and self._logical >= self._last_unit + self._spacing
+        Up to one byte before a unit is due: a block that ends there exactly could be passed without notice.
+        """
+        due: int | None = None
+        if self._recorder is not None:
+            due = self._logical if self._stops else self._recorder.due_at
+        elif self._known is not None and self._known.following is not None and self._known.total is None:
+            due = self._known.following[1]
+        if due is None:
+            return OUT_BYTES, False
+        missing = due - 1 - self._logical
+        return (min(missing, OUT_BYTES), False) if missing > 0 else (OUT_BYTES, True)
+
+    def _is_unit_due(self, stored: int) -> bool:
+        """Whether a unit begins at that stored byte, where a block or a member does."""
+        if self._recorder is not None:
+            return stored > self._unit_stored and (self._stops or self._is_point_due(stored))
+        known = self._known
+        if known is None or known.following is None or known.total is not None:
+            return False
+        return stored > self._unit_stored and self._logical >= known.following[1]
+
+    def _is_point_due(self, stored: int) -> bool:
+        recorder = self._recorder
+        return recorder is not None and self._logical >= recorder.due_at and stored > recorder.last_point
 
     def _unit(self, point: Point) -> Iterator[Decoded]:
-        if self._mode == "gzip:points":
-            following = self._expected[1]
-            if point.stored < following.stored and self._logical == following.logical:
+        if self._known is not None:
+            following = self._known.following
+            if following is not None and point.stored < following[0] and self._logical == following[1]:
                 return  # a block without output
-            if (point.stored, point.logical) != (following.stored, following.logical):
+            if (point.stored, point.logical) != following:
                 raise corrupt("gzip", "its restart points do not fit it", point.stored)
             self._check_stretch()
-            self._expected.pop(0)
-        elif self._records and self._points is not None:
-            self._marks.append(Mark(self._unit_stored, self._last_unit, self._stretch_crc))
-            self._points.keep(point)
-        self._unit_stored, self._last_unit, self._stretch_crc = point.stored, self._logical, 0
+            self._known.go_on()
+            self._stretch_crc = 0
+        elif self._recorder is not None:
+            if self._is_point_due(point.stored):
+                self._recorder.point(point)
+            else:
+                self._recorder.place(point)
+        self._unit_stored = point.stored
         yield Unit(point.stored, self._logical)
 
     def _check_stretch(self) -> None:
-        if self._stretch_crc != self._expected[0].crc:
-            raise corrupt(
-                "gzip",
-                "the output from here on is not what the first pass over the object gave",
-                self._expected[0].stored,
-            )
-
-    def _all_marks(self) -> list[Mark]:
-        return [*self._marks, Mark(self._unit_stored, self._last_unit, self._stretch_crc)]
+        at = self._known.current if self._known is not None else None
+        if at is not None and self._stretch_crc != at.crc:
+            raise corrupt("gzip", "the output from here on is not what the first pass over the object gave", at.stored)
 
     def _finish(self) -> None:
         """The object's end was reached."""
-        if self._mode == "gzip:points":
+        if self._recorder is not None:
+            self._recorder.finish(self._logical)
+        elif self._known is not None and self._known.total is not None:
             self._check_stretch()
-            if self._logical != self._total:
-                raise BadCompression(f"its output ends at {self._logical}, not at {self._total} as its index says")
-        elif self._records and self._points is not None:
-            self._points.keep_directory(Directory(self._all_marks(), self._logical))
+            if self._logical != self._known.total:
+                raise BadCompression(
+                    f"its output ends at {self._logical}, not at {self._known.total} as its index says"
+                )

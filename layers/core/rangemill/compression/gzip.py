@@ -2,7 +2,8 @@
 
 - `gzip`: one pass by one worker, which records restart points as it goes; a worker that must stop does so at a point,
   and another one goes on from there. `gzip:small`: the same without points.
-- `gzip:points`: an earlier job has recorded the points: a unit is the stretch between two of them.
+- `gzip:points`: an earlier job has recorded the points: a unit is the stretch between two of them. `gzip:waves`: so
+  it is, but this job's own indexer (`gzip:index`) makes them, and only what it has passed is handed out.
 - `gzip:members`, `bgzf`: members are units, found by their headers.
 
 Every member's CRC-32 and length are checked by whoever reaches its trailer, from wherever they began: a point carries

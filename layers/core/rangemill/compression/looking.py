@@ -27,6 +27,7 @@ from rangemill.units import show_bytes
 
 _LOOK_THREADS: Final = 16
 _NOTES_MAX: Final = 10
+_PLAIN_GZIP: Final = frozenset({"gzip", "gzip:points", "gzip:waves"})
 _SPOKEN: Final = {compression.NONE: "not compressed"}
 
 
@@ -151,7 +152,7 @@ def logical_pieces(pin: PinnedObject, nesting: Nesting, objects: Objects, start:
     """Logical bytes from the first unit at or after a stored offset on; nothing is kept in the work bucket."""
     run = ByteRange(start, pin.size_bytes)
     around = around_of(pin, objects, None)
-    mode = "gzip:small" if pin.compression in ("gzip", "gzip:points") else pin.compression
+    mode = "gzip:small" if pin.compression in _PLAIN_GZIP else pin.compression
     stored = Stored(objects.read(pin, start, start + SAMPLE_BYTES), run, pin.size_bytes, pin.size_bytes, _no_crc)
     session = compression.load(mode).session(stored, mode, around)
     return compression.pieces_of(session, stored, partial(refuse_bomb, nesting, compression.codec_of(mode)))
