@@ -97,6 +97,19 @@ def test_wrong_guesses_are_worked_on_again_and_the_result_is_exact(pipeline: str
         assert tiles < row.totals.slots < 3 * tiles, "some slots again, but not all over and over"
 
 
+STRAY = b"a,b\n" + b"".join(
+    [b'%d,"\n8,9\n"\n' % n if n % 3 else b'"",%d"\n",\n8",9\n' % n for n in range(120)]
+)  # rows of two, whose quotes look as if they stood the other way round
+
+
+@pytest.mark.parametrize("pipeline", [PYTHON, SQL])
+def test_wrong_guesses_in_a_row_take_a_bounded_number_of_waves(pipeline: str) -> None:
+    row, found = run(pipeline % ", columns: {a: VARCHAR, b: VARCHAR}", STRAY, STRAY, range_bytes=9)
+    assert (row.status, row.error) == ("SUCCEEDED", None)
+    assert found == expected(STRAY, STRAY)
+    assert row.totals.waves <= 6
+
+
 def test_right_guesses_are_never_worked_on_again() -> None:
     body = b"a,b\n" + b"".join(b'%d,"say ""%d"",\nplease"\n' % (n, n) for n in range(400))
     row, found = run(PYTHON % "", body, range_bytes=2000, concurrency=3)
@@ -253,3 +266,4 @@ def test_any_csv_in_any_ranges(
     row, found = run(pipeline % columns, body, range_bytes=range_bytes, concurrency=concurrency)
     assert (row.status, row.error) == ("SUCCEEDED", None)
     assert found == expected(body)
+    assert row.totals.waves <= 6

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from rangemill import retries
 from rangemill.errors import DIED_SPELLINGS, TRANSIENT_SPELLINGS, Transient, UserCodeError, WorkerDied, WorkerFailed
 from rangemill.limits import DEATHS_MAX, TRANSIENT_MAX_TRIES
-from rangemill.messages import PinnedObject, RetrySlot, Run, Slot, Totals, Verdict
+from rangemill.messages import PendingOutcome, PinnedObject, RetrySlot, Run, Slot, Totals, Verdict
 
 SIZE = 1000
 
@@ -157,3 +157,20 @@ def test_a_job_may_lose_a_bounded_number_of_workers(slots: int, deaths: int, pas
             retries.require_few_deaths(totals, [died()])
         with pytest.raises(WorkerDied):
             retries.require_few_deaths(totals, [])
+
+
+def test_what_waits_behind_a_slot_in_the_same_object_is_put_in_sequence_within_bounds() -> None:
+    told = RetrySlot([pin(0)], [Run(0, 128, 192, 64, "quoted")])
+    untold = RetrySlot([pin(0)], [Run(0, 600, 664, 64)], 1)  # a half of a slot whose worker died
+    of_another = RetrySlot([pin(1)], [Run(1, 128, 192, 64, "quoted")])
+    behind = [slot((0, start, start + 64)) for start in (192, 256, 320, 664)]
+    others = [slot((1, 192, 256)), slot((0, 384, 448), (1, 0, 64))]
+    waiting = [PendingOutcome("k", 1, each) for each in [*others, *reversed(behind)]]
+
+    slots, still = retries.in_sequence(0, [of_another, told, untold], waiting, 10_000)
+    assert slots == [of_another, RetrySlot([pin(0)], [Run(0, 128, 384, 64, "quoted")]), untold]
+    assert [entry.slot for entry in still] == [*others, behind[3]]
+
+    slots, still = retries.in_sequence(0, [told], waiting, 191)
+    assert spans(slots) == [(0, 128, 256)]
+    assert [entry.slot for entry in still] == [*others, behind[3], behind[2], behind[1]]

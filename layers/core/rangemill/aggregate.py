@@ -14,7 +14,16 @@ from rangemill.engines.base import Folder
 from rangemill.errors import CountMismatch, IncompleteProof, Superseded, is_died
 from rangemill.gateways import Gateways, Store
 from rangemill.ledger import THROUGH, Segment, merge, prove
-from rangemill.limits import FOLD_BATCH_BYTES, FOLD_BATCH_PARTIALS, FOLD_FAN_IN, OUTCOME_THREADS, PLAN_STEP_PAGES
+from rangemill.limits import (
+    FOLD_BATCH_BYTES,
+    FOLD_BATCH_PARTIALS,
+    FOLD_FAN_IN,
+    OUTCOME_THREADS,
+    PLAN_STEP_PAGES,
+    SLOT_FIRST_BYTES_PER_SECOND,
+    WAVE_TARGET_SECONDS,
+    WRONG_WAVES_MAX,
+)
 from rangemill.messages import (
     Checkpoint,
     ClosedObject,
@@ -173,6 +182,7 @@ class Wave:
     _objects: dict[int, OpenObject] = field(default_factory=dict)
     _waiting: list[bytes] = field(default_factory=list)
     _died: list[Verdict] = field(default_factory=list)
+    _misled: set[int] = field(default_factory=set)  # objects in which a guess of this wave was wrong
     _indexing: list[Indexing] = field(default_factory=list)
     _worked_bytes: int = 0
     _index_milliseconds: int = 0  # of indexers, who show nothing of how quickly records are applied
@@ -215,6 +225,7 @@ class Wave:
                 self._take(entry.slot, entry.wave, body)
                 progress = progress or not (self.pending and self.pending[-1].key == entry.key)
             waiting = self.pending
+        self._put_in_sequence()
 
     def _take(self, slot: Slot, wave: int, body: bytes) -> OutcomeHeader:
         """Count an outcome, put it aside until its neighbour has told, or hand its slot out again with what it told."""
@@ -232,7 +243,7 @@ class Wave:
             self.pending.append(PendingOutcome(keys.outcome(self.plan.job_id, wave, slot.slot), wave, slot))
             return header
         if told:
-            self.returned.append(retries.with_states(slot, told))
+            self._tell(slot, told)
             return header
         self._accept(slot, header, encoded)
         return header
@@ -258,8 +269,25 @@ class Wave:
         if any(state is None for state in told.values()):
             self.pending.append(entry)
             return False
-        self.returned.append(retries.with_states(entry.slot, told))
+        self._tell(entry.slot, told)
         return True
+
+    def _tell(self, slot: Slot, told: dict[tuple[int, int], str | None]) -> None:
+        self._misled |= {index for index, _ in told}
+        self.returned.append(retries.with_states(slot, told))
+
+    def _put_in_sequence(self) -> None:
+        """Of an object that misled guesses in several waves, let one worker go on where the states are known.
+
+        Else k wrong guesses in a row take k waves.
+        """
+        speed = self.before.bytes_per_second or SLOT_FIRST_BYTES_PER_SECOND
+        for index in sorted(self._misled & self._objects.keys()):
+            entry = self._objects[index]
+            self._objects[index] = msgspec.structs.replace(entry, wrong_waves=entry.wrong_waves + 1)
+            if entry.wrong_waves + 1 >= WRONG_WAVES_MAX:
+                most_bytes = int(speed * WAVE_TARGET_SECONDS)
+                self.returned, self.pending = retries.in_sequence(index, self.returned, self.pending, most_bytes)
 
     def _left_before(self, index: int, start: int) -> str | None:
         known = self._objects.get(index)
@@ -312,7 +340,8 @@ class Wave:
             known = self._objects.get(index)
             pin = known.pin if known is not None and not known.pin.crc_later else pins[index]
             joined = [*(known.segments if known is not None else ()), *segments]
-            self._objects[index] = OpenObject(pin, merge(joined, pin.crc_name, pin.uri))
+            wrong_waves = known.wrong_waves if known is not None else 0
+            self._objects[index] = OpenObject(pin, merge(joined, pin.crc_name, pin.uri), wrong_waves)
 
     def _fold(self) -> None:
         partials = self._waiting if self.partial is None else [self.partial, *self._waiting]

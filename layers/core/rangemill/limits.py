@@ -64,6 +64,8 @@ TRANSIENT_MAX_TRIES: Final = 12  # waves that a tile may come back for transient
 # Halving a 64 MiB range down to one byte takes 26 deaths; a job whose every slot dies must not halve all of them.
 DEATHS_MAX: Final = 100
 DEATHS_MAX_FRACTION: Final = 0.1  # of the slots handed out, for long jobs
+# Waves in which guesses of an object's state were wrong, before one worker goes on in it with the states that it knows.
+WRONG_WAVES_MAX: Final = 3
 FOLD_BATCH_BYTES: Final = 64 * MIB  # of partials folded at a time: bounds Aggregate's memory
 FOLD_BATCH_PARTIALS: Final = 64
 OUTCOME_THREADS: Final = 16

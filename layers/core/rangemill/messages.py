@@ -354,10 +354,11 @@ class OutcomeHeader(Struct, frozen=True):  # defaults are written: a reader must
 
 
 class OpenObject(Struct, frozen=True):
-    """An object that is partly done: its pin and its merged segments."""
+    """An object that is partly done: its pin, its merged segments, and in how many waves a guess in it was wrong."""
 
     pin: PinnedObject
     segments: list[Segment]
+    wrong_waves: int = 0
 
 
 class ClosedObject(Struct, frozen=True, omit_defaults=True):

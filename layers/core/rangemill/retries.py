@@ -8,7 +8,7 @@ import msgspec
 from rangemill import errors
 from rangemill.errors import RangemillError, WorkerDied, WorkerFailed
 from rangemill.limits import DEATHS_MAX, DEATHS_MAX_FRACTION, TRANSIENT_MAX_TRIES
-from rangemill.messages import PinnedObject, RetrySlot, Run, Slot, Totals, Verdict
+from rangemill.messages import PendingOutcome, PinnedObject, RetrySlot, Run, Slot, Totals, Verdict
 
 _DIED_WITHOUT_A_WORD: Final = Verdict(Error="Lambda.Unknown", Cause="the worker left neither outcome nor verdict")
 
@@ -31,6 +31,35 @@ def told_runs(runs: list[Run], told: Mapping[tuple[int, int], str | None]) -> li
 def assuming(runs: list[Run]) -> list[tuple[int, int]]:
     """Object and start of the runs whose state nobody has told."""
     return [(run.object_index, run.start) for run in runs if run.start > 0 and run.state is None]
+
+
+def in_sequence(
+    index: int, returned: list[RetrySlot], waiting: list[PendingOutcome], most_bytes: int
+) -> tuple[list[RetrySlot], list[PendingOutcome]]:
+    """Slots to be worked on again, each as one run with what waits right behind it in that object, and who waits still.
+
+    What waits was worked on under a guess; in one run a worker knows every state. `most_bytes` bounds it.
+    """
+    ends = {run.start: run.end for entry in waiting for run in _only_run(entry.slot.runs, index)}
+    slots: list[RetrySlot] = []
+    taken: set[int] = set()  # starts of what waited
+    for slot in returned:
+        runs = slot.runs
+        for run in _only_run(runs, index):
+            end = run.end
+            while run.state is not None and end in ends and ends[end] - run.start <= most_bytes:
+                taken.add(end)
+                end = ends.pop(end)
+            runs = [msgspec.structs.replace(run, end=end)]
+        slots.append(msgspec.structs.replace(slot, runs=runs))
+    return slots, [
+        entry for entry in waiting if not any(run.start in taken for run in _only_run(entry.slot.runs, index))
+    ]
+
+
+def _only_run(runs: list[Run], index: int) -> list[Run]:
+    """The run of a slot that has no more than one, of that object."""
+    return runs if len(runs) == 1 and runs[0].object_index == index else []
 
 
 def judge(slot: Slot, before: RetrySlot | None, verdict: Verdict | None) -> list[RetrySlot]:
