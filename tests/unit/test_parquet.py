@@ -1,5 +1,6 @@
 """Parquet by row groups: every row once, and only the columns that are asked for are read."""
 
+import base64
 import gzip
 import json
 from collections.abc import Iterator
@@ -256,6 +257,42 @@ def test_an_empty_table_is_proved(tmp_path: Path) -> None:
     blocks, rows = read(data, [0, 50, len(data)], 30, settle(data))
     assert not blocks
     prove(merge(rows, "CRC64NVME", "o"), len(data), len(data), "CRC64NVME", None, "o")
+
+
+# Arrow 26 wrote these: a row group without rows, which has dictionaries and no data page; a DECIMAL(60, 5).
+ARROW_EMPTY = (
+    "P(e~L6$BLk6#`5Z02Kfd0000L1Qh@k0!$SE6#x<d000#P89X%r7zT4=Xk~3-6$Ahk1SJ9(0bu|Y3?%{>0dpk)OdJ3J02Tll92qPo02~zr86^M)"
+    "85jX!6#^Cj7918HCIBV~DI6696#x|i0000c02~zz86^M)85jX`6#^Cj7918HCIBWTDI6696#x|i0000MI2HgV2o^j5C?IfQa&dKKbS-0Wa4lhSa&"
+    "LDac4cyNX>V>IGBz$SE-@J_8~^|u0001~0000`K~ga"
+)
+ARROW_WIDE = (
+    "P(e~L6#x}L6+kQ%0u=xi1{DSz00002000020RR910000000000000000R?UkHl{>9;@^1{1Q{$f02l^yV`yb<VHE-Z6%G|N6#^ImWF-m}3Ke)PTo"
+    "noxcmMzZ76KU@85|}692E{3B?bT)7y)Dz02TrkW)@~92uU0j02Kfg0suTI1{o#*0ssI27G@R#CI}X004N}EVRCVGWppiLaBwYQa&m8XAa-SPb7^m"
+    "GATl;CFfK6}92@`u0Ez$r08l|vF#"
+)
+
+
+def test_a_row_group_without_rows_may_have_no_data_page() -> None:
+    data = base64.b85decode(ARROW_EMPTY)
+    blocks, rows = read(data, [0, 50, len(data)], 30, settle(data))
+    assert not blocks
+    prove(merge(rows, "CRC64NVME", "o"), len(data), len(data), "CRC64NVME", None, "o")
+
+
+def test_decimals_that_sql_has_not_are_told_of() -> None:
+    data = base64.b85decode(ARROW_WIDE)
+    (note,) = settle(data).notes
+    assert "d is a decimal of more than 38 digits; it is read as DOUBLE" in note
+    assert in_python(data, settle(data)) == [{"d": pytest.approx(12345678901234567890.12345)}]
+
+
+def test_pages_as_writers_of_2017_left_them_are_read() -> None:
+    data = (Path(__file__).parent / "data/parquet-cpp-1.3.2.parquet").read_bytes()
+    settled = settle(data)
+    assert [row["a"] for row in in_python(data, settled)] == [1, 2, 3]
+    assert in_sql(data, settled, "SELECT sum(a)::BIGINT AS a, min(c) AS c FROM records") == [
+        {"a": 6, "c": "2016-12-31 23:00:00"}
+    ]
 
 
 def test_a_row_group_larger_than_the_bound_is_refused_by_name(many_groups: bytes) -> None:

@@ -21,6 +21,7 @@ _OPTIONS: Final = "hive_partitioning = false, union_by_name = false"
 _NARROWED: Final = {"TIMESTAMP_NS": "TIMESTAMP", "TIME_NS": "TIME"}
 _WITH_ZONE: Final = "TIMESTAMP WITH TIME ZONE"
 _REFUSED: Final = frozenset({"INTERVAL"})
+_DECIMAL_DIGITS: Final = 38
 
 Convert = Callable[[Any], Any]
 
@@ -46,6 +47,20 @@ def _types(file: SparseFile) -> tuple[tuple[str, str], ...]:
 def types(file: SparseFile) -> list[tuple[str, str]]:
     """Names and SQL types of the columns, in the file's order. Raises `BadRecord`."""
     return list(_types(file))
+
+
+@lru_cache(maxsize=64)
+def inexact(file: SparseFile) -> tuple[str, ...]:
+    """Decimals of more digits than SQL has, by the file's own names: they are read as DOUBLE, which is not exact."""
+    session = Session()
+    try:
+        path = session.put("schema", file)
+        found = session.run(f"SELECT name FROM parquet_schema('{path}') WHERE precision > {_DECIMAL_DIGITS}")
+        return tuple(str(name) for (name,) in found)
+    except duckdb.Error as error:
+        raise BadRecord(f"its Parquet schema cannot be read: {_sql_bind.message_without_values(error)}") from None
+    finally:
+        session.close()
 
 
 def rows(file: SparseFile, columns: list[tuple[str, str]]) -> Iterator[dict[str, Any]]:

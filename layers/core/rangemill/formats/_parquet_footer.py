@@ -187,10 +187,9 @@ def _chunk(source: Source, chunk: dict[int, Any], ordinal: int, footer_at: int) 
     if _CHUNK_CRYPTO in chunk or _CHUNK_META not in chunk:
         _broken(source, footer_at, f"row group {ordinal} has encrypted columns, which cannot be read")
     meta = chunk[_CHUNK_META]
-    start: int = meta[_META_DATA_PAGE]
-    dictionary = meta.get(_META_DICTIONARY_PAGE, 0)
-    if 0 < dictionary < start:
-        start = dictionary
+    # Without rows there may be a dictionary, and no data page: Arrow then writes 0 for where it would be.
+    pages: list[int] = [meta[_META_DATA_PAGE], meta.get(_META_DICTIONARY_PAGE, 0)]
+    start = min((page for page in pages if page > 0), default=0)
     size: int = meta[_META_SIZE]
     if size == 0:
         return len(MAGIC), len(MAGIC)

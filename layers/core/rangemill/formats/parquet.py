@@ -6,6 +6,7 @@ the footer's own list of row groups; the rows that it tells of are compared with
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 import msgspec
@@ -71,12 +72,15 @@ def settle_sources(sources: list[Source], options: dict[str, Any], for_sql: bool
     """Names and types from the first object's footer; the others' must be the same. Raises `IntegrityError`."""
     parsed = msgspec.convert(options, Options)
     columns: list[tuple[str, str]] | None = None
+    notes: list[str] = []
     for source in sources:
-        found = _types(_parquet_footer.read(source))
+        footer = _parquet_footer.read(source)
+        found = _types(footer)
         if columns is None:
             columns = _chosen(found, parsed.columns)
+            notes = _inexact(footer)
         _require_same(source.uri, columns, found, wanted=None if not parsed.columns else frozenset(parsed.columns))
-    return Settled("parquet", options, columns=columns, level="units")
+    return Settled("parquet", options, columns=columns, level="units", notes=notes)
 
 
 def _chosen(found: list[tuple[str, str]], wanted: list[str]) -> list[tuple[str, str]]:
@@ -91,13 +95,36 @@ def _chosen(found: list[tuple[str, str]], wanted: list[str]) -> list[tuple[str, 
     return [(name, known[name]) for name in dict.fromkeys(wanted)]
 
 
+def _schema(footer: Footer) -> SparseFile:
+    """A file of the same schema and without rows."""
+    end = footer.of(())
+    return SparseFile(len(MAGIC) + len(end), ((0, MAGIC), (len(MAGIC), end)))
+
+
 def _types(footer: Footer) -> list[tuple[str, str]]:
     # Imported here: DuckDB reads the schema, as it will read the data.
     from rangemill.engines import _parquet_files  # noqa: PLC0415
 
-    end = footer.of(())
+    with _of(footer):
+        return _parquet_files.types(_schema(footer))
+
+
+def _inexact(footer: Footer) -> list[str]:
+    from rangemill.engines import _parquet_files  # noqa: PLC0415 - as above
+
+    with _of(footer):
+        names = _parquet_files.inexact(_schema(footer))
+    return [
+        f"{footer.object_uri}: {name} is a decimal of more than 38 digits; it is read as DOUBLE, which is not exact"
+        for name in names
+    ]
+
+
+@contextmanager
+def _of(footer: Footer) -> Iterator[None]:
+    """Names the object in what is wrong with its schema."""
     try:
-        return _parquet_files.types(SparseFile(len(MAGIC) + len(end), ((0, MAGIC), (len(MAGIC), end))))
+        yield
     except BadRecord as error:
         raise BadRecord(
             f"{footer.object_uri}: {error.message}", object_uri=footer.object_uri, offset=footer.start
