@@ -936,6 +936,8 @@ TAMPERED: dict[str, tuple[Callable[[OutcomeHeader], OutcomeHeader], type[Integri
     "a record more found": (lambda h: replace(h, records=h.records + 1), CountMismatch),
     "a record less taken": (lambda h: replace(h, taken=h.taken - 1), CountMismatch),
     "a record rejected": (lambda h: replace(h, rejects=1), CountMismatch),
+    "a record rejected that no row has": (lambda h: replace(h, rejects=1, taken=h.taken - 1), CountMismatch),
+    "a reject in a row": (lambda h: first_segment(h, rejects=1), CountMismatch),
 }
 
 
@@ -1155,8 +1157,8 @@ def test_an_engine_that_takes_other_than_all_records_fails_the_slot(
     context = life.fetch(life.plan())
     really = engines.make_engine
 
-    def make_engine(*arguments: Any) -> Any:
-        engine = really(*arguments)
+    def make_engine(*arguments: Any, **more: Any) -> Any:
+        engine = really(*arguments, **more)
         finish_engine = engine.finish
 
         def finish_with_a_difference() -> tuple[bytes, int]:

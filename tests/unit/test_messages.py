@@ -75,6 +75,7 @@ EXAMPLES: dict[type[msgspec.Struct], Any] = {
     Verdict: Verdict({"type": "X", "offset": 2**53 + 1}, "E", "C"),
     OutcomeHeader: OutcomeHeader("j", 1, 2, [(0, [SEGMENT])], [RUN], 3, 4, 5, 6, 7, 8, [PIN], "part"),
     OpenObject: OpenObject(PIN, [SEGMENT]),
+    messages.RejectGroup: messages.RejectGroup("BadRecord", "it is not JSON", 3, "s3://b/k", None),
     messages.ClosedObject: messages.ClosedObject(1, "u", 2, "e", None, 3, 4, "CRC32", 5, None),
     Totals: Totals(*range(1, 14)),
     Checkpoint: Checkpoint(

@@ -120,7 +120,23 @@ def test_a_stop_leaves_whole_ranges() -> None:
     assert prove(merge(rows, "CRC64NVME", "o"), 28, 28, "CRC64NVME", crc64(data, 0), "o")
 
 
-@pytest.mark.parametrize("bad", [b"\x00\xd8", b"\x00\xdc", b"x"])
+@pytest.mark.parametrize("bad", [b"\x00\xd8", b"\x00\xdc"])
+@pytest.mark.parametrize("range_bytes", [1, 5, 1000])
+def test_a_lone_surrogate_makes_its_record_unreadable_and_moves_no_place(bad: bytes, range_bytes: int) -> None:
+    before = "ab||é||".encode("utf-16-le")
+    data = before + bad + "a||z".encode("utf-16-le")
+    found: list[tuple[int, bytes]] = []
+    for event in align(data, ByteRange(0, len(data)), range_bytes, "utf-16-le"):
+        if isinstance(event, Block):
+            found += zip(event.places or (), event.data.removesuffix(b"||").split(b"||"), strict=True)
+    (place, content) = found[2]
+    assert [(at, body) for at, body in found if at != place] == [(0, b"ab"), (8, "é".encode()), (len(data) - 2, b"z")]
+    assert place == len(before)
+    with pytest.raises(UnicodeDecodeError):
+        content.decode()
+
+
+@pytest.mark.parametrize("bad", [b"x"])
 @pytest.mark.parametrize("range_bytes", [1, 5, 1000])
 def test_bytes_that_are_not_of_the_encoding_are_named_by_their_offset(bad: bytes, range_bytes: int) -> None:
     before = "ab||é||".encode("utf-16-le")

@@ -13,7 +13,16 @@ import pytest
 
 from rangemill import formats
 from rangemill.blocks import Block
-from rangemill.engines import _bounds, _sandbox, _sql_chunk, _sql_readers, check_pipeline, make_engine, make_folder
+from rangemill.engines import (
+    _bounds,
+    _sandbox,
+    _sql_chunk,
+    _sql_readers,
+    _sql_sieve,
+    check_pipeline,
+    make_engine,
+    make_folder,
+)
 from rangemill.engines import sql as sql_engine
 from rangemill.engines._sandbox import Session
 from rangemill.engines.base import ObjectContext
@@ -294,7 +303,7 @@ def test_many_small_objects_are_one_chunk(monkeypatch: pytest.MonkeyPatch) -> No
         loads.append(len(chunk.blocks))
         _sql_chunk.load(session, chunk, *rest)
 
-    monkeypatch.setattr(sql_engine, "load", counted)
+    monkeypatch.setattr(_sql_sieve, "load", counted)
     of = pipeline("SELECT count(*) AS n FROM records", "SELECT sum(n) AS n FROM partials")
     engine = make_engine(of, settle(of, b""))
     for key in range(500):

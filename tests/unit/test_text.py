@@ -15,6 +15,7 @@ from rangemill.blocks import Block, RangeDone
 from rangemill.engines import make_engine
 from rangemill.engines.base import ObjectContext
 from rangemill.errors import BadPipeline, BadRecord, RangemillError
+from rangemill.formats import text as text_format
 from rangemill.formats.base import Sample, Settled
 from rangemill.ledger import CRC_FUNCTIONS, merge, prove, segment_of
 from rangemill.pipeline import parse_pipeline
@@ -200,14 +201,49 @@ def test_text_that_is_no_utf8_stays_as_it_is_in_python_and_is_refused_in_sql() -
         ("utf-16-le", b"\x00\xd8"),  # a lone surrogate
         ("utf-16-be", b"\xdc\x00"),
         ("utf-32-le", b"\x00\xd8\x00\x00"),
+        ("windows-1252", b"\x81"),
+    ],
+)
+@pytest.mark.parametrize("range_bytes", [1, 4, 1000])
+def test_what_the_encoding_does_not_have_is_one_bad_record_among_others(
+    encoding: str, bad: bytes, range_bytes: int
+) -> None:
+    before, behind = "first\nsecond\n".encode(encoding), "last\n".encode(encoding)
+    data = before + "th".encode(encoding) + bad + "\n".encode(encoding) + behind
+    settled = settle(before, encoding=encoding)
+    bad_places: list[tuple[int, str, int | None]] = []
+    good: list[tuple[int, bytes]] = []
+    for block in blocks_of(data, range_bytes, settled):
+        spans = list(text_format.spans(block.data, settled))
+        for (start, end), place in zip(spans, block.places or (), strict=True):
+            try:
+                good += [(place, *text_format.records(block.data[start:end], settled, None))]
+            except BadRecord as error:
+                bad_places.append((place, error.message, error.offset))
+    assert bad_places == [(len(before), f"it is not {encoding}", 0)]
+    second = len("first\n".encode(encoding))
+    assert good == [(0, b"first"), (second, b"second"), (len(data) - len(behind), b"last")]
+
+    blocks = blocks_of(data, range_bytes, settle(before, for_sql=True, encoding=encoding))
+    assert [refused.offset for block in blocks for refused in block.refused] == [len(before)]
+    assert sum(block.records for block in blocks) == 4
+    assert [line for block in blocks for line in block.data.splitlines()] == [
+        b'{"line":"first"}',
+        b'{"line":"second"}',
+        b'{"line":"last"}',
+    ]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "bad"),
+    [
         ("utf-32-be", b"\x00\x11\x00\x00"),  # beyond Unicode
         ("utf-16-le", b"a"),  # half a unit, at the end
-        ("windows-1252", b"\x81"),
     ],
 )
 @pytest.mark.parametrize("for_sql", [False, True])
 @pytest.mark.parametrize("range_bytes", [1, 4, 1000])
-def test_what_the_encoding_does_not_have_is_a_bad_record(
+def test_what_is_no_sequence_of_the_encoding_at_all_is_refused(
     encoding: str, bad: bytes, for_sql: bool, range_bytes: int
 ) -> None:
     before = "first\nsecond\n".encode(encoding)

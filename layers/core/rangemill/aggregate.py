@@ -8,7 +8,7 @@ from itertools import islice
 
 import msgspec
 
-from rangemill import code, costs, decide, indexing, keys, messages, outcomes, pages, retries
+from rangemill import code, costs, decide, indexing, keys, messages, outcomes, pages, rejects, retries
 from rangemill.engines import make_folder
 from rangemill.engines.base import Folder
 from rangemill.errors import CountMismatch, IncompleteProof, Superseded, is_died
@@ -37,6 +37,7 @@ from rangemill.messages import (
     PendingOutcome,
     PinnedObject,
     Plan,
+    RejectGroup,
     RetrySlot,
     Slot,
     SlotItem,
@@ -85,6 +86,7 @@ def _decide(row: JobRow, plan: Plan, message: StateMessage, gateways: Gateways) 
     if row.pointer is None:
         raise Superseded(f"job {row.job_id} lost its pointer")
     checkpoint = pages.checkpoint(gateways.store, row.pointer)
+    require_few_rejects(checkpoint, plan)
     complete = decide.is_complete(checkpoint, plan)
     reason = decide.rest_reason(row, pages.pipeline_of(plan).limits.cost_usd)
     events = None
@@ -102,6 +104,12 @@ def _decide(row: JobRow, plan: Plan, message: StateMessage, gateways: Gateways) 
         gateways.jobs.rest(row.job_id, row.generation, "CANCELLED" if cancelled else "PAUSED", reason, ended)
     next_generation = context.generation + 1 if following == "EXECUTE_NEW" else 0
     return Context(context.job_id, context.generation, following, wave=row.wave, next_generation=next_generation)
+
+
+def require_few_rejects(checkpoint: Checkpoint, plan: Plan) -> None:
+    """Raise `TooManyRejects` when the pipeline's limits are passed."""
+    totals, policy = checkpoint.totals, pages.pipeline_of(plan).rejects
+    rejects.require_few(policy, totals.rejects, totals.records, totals.bytes, plan.bytes, checkpoint.reject_groups)
 
 
 def _commit(row: JobRow, plan: Plan, context: Context, gateways: Gateways, machine: Machine, attempt: str) -> JobRow:
@@ -131,6 +139,8 @@ def _commit(row: JobRow, plan: Plan, context: Context, gateways: Gateways, machi
         milliseconds=wave.milliseconds,
         closed_key=_put_list(store, keys.closed_objects(row.job_id, context.wave, attempt), closed),
         parts_key=_put_list(store, keys.parts(row.job_id, context.wave, attempt), wave.parts),
+        rejects=wave.rejects,
+        rejects_key=_put_list(store, keys.rejects_list(row.job_id, context.wave, attempt), wave.rejects_keys),
     )
     key = keys.checkpoint(row.job_id, context.wave, attempt)
     store.put(key, messages.encode(checkpoint))
@@ -176,6 +186,9 @@ class Wave:
     folder: Folder
     returned: list[RetrySlot] = field(default_factory=list)
     parts: list[str] = field(default_factory=list)
+    rejects: int = 0
+    rejects_keys: list[str] = field(default_factory=list)
+    reject_groups: list[RejectGroup] = field(default_factory=list)
     pending: list[PendingOutcome] = field(default_factory=list)
     milliseconds: int = 0
     partial: bytes | None = None
@@ -191,6 +204,7 @@ class Wave:
 
     def __post_init__(self) -> None:
         self._objects = {entry.pin.index: entry for entry in self.before.open_objects}
+        self.reject_groups = self.before.reject_groups
         self._indexing = list(self.handout.indexing)
 
     def add(self, slot: Slot, body: bytes | None, verdict: VerdictReader) -> None:
@@ -238,6 +252,10 @@ class Wave:
                 f"{where}: {rows} records in its rows, {header.records} found, "
                 f"{header.taken} taken and {header.rejects} rejected"
             )
+        kinds = sum(group.count for group in header.reject_groups)
+        in_rows = sum(segment.rejects for _, segments in header.rows for segment in segments)
+        if not header.rejects == in_rows == kinds:
+            raise CountMismatch(f"{where}: {header.rejects} rejects, {in_rows} in its rows and {kinds} by their kinds")
         told = self._states_told(header)
         if any(state is None for state in told.values()):
             self.pending.append(PendingOutcome(keys.outcome(self.plan.job_id, wave, slot.slot), wave, slot))
@@ -303,6 +321,10 @@ class Wave:
             self.returned.append(retries.remainder(Slot(slot.slot, objects, slot.runs), header.remaining))
         if header.part is not None:
             self.parts.append(header.part)
+        self.rejects += header.rejects
+        self.reject_groups = rejects.merged(self.reject_groups, header.reject_groups)
+        if header.rejects_key is not None:
+            self.rejects_keys.append(header.rejects_key)
         if encoded:
             self._waiting.append(encoded)
             if len(self._waiting) >= FOLD_BATCH_PARTIALS or sum(map(len, self._waiting)) >= FOLD_BATCH_BYTES:
@@ -371,6 +393,7 @@ class Wave:
             sorted({*self.before.crc_names, *(c.crc_name for c in closed if c.matched)}),
             self._worked_bytes / seconds if seconds > 1 else self.before.bytes_per_second,
             self.pending,
+            reject_groups=self.reject_groups,
             indexing=self._indexing,
         ), closed
 
@@ -383,7 +406,7 @@ class Wave:
             objects=old.objects + len(closed),
             bytes=old.bytes + sum(c.size_bytes for c in closed) + _bytes(after) - _bytes(before),
             records=old.records + sum(c.records for c in closed) + _records(after) - _records(before),
-            rejects=old.rejects,
+            rejects=old.rejects + self.rejects,
             ranges=old.ranges + sum(c.ranges for c in closed) + _ranges(after) - _ranges(before),
             slots=old.slots + self.handout.slots,
             waves=old.waves + 1,
@@ -445,6 +468,7 @@ def _closed(entry: OpenObject, level: str) -> ClosedObject:
         pin.crc_name,
         segment.crc,
         matched,
+        segment.rejects,
     )
 
 

@@ -42,6 +42,7 @@ from rangemill.messages import (
 )
 from rangemill.pipeline import Pipeline
 from rangemill.ranges import ByteRange
+from rangemill.rejects import RejectLog
 from rangemill.sources import PinnedSource
 
 ShouldStop = Callable[[], bool]
@@ -86,15 +87,18 @@ def process(
     """The outcome of a slot: its header and its partial. Raises what format, engine and gateways raise."""
     started, requests_before = time.monotonic(), gateways.objects.requests
     pipeline = pages.pipeline_of(plan)
-    work = _Work(plan, pipeline, gateways.objects, gateways.store, should_stop)
+    rejects = RejectLog(pipeline.rejects)
+    work = _Work(plan, pipeline, gateways.objects, gateways.store, lambda: rejects.is_full or should_stop(), rejects)
     indexed = work.index(slot.objects[0], slot.index) if slot.index is not None else None
     work.slot(slot)
     partial, taken = work.engine.finish() if work.engine is not None else (b"", 0)
     records = sum(segment.records for _, segments in work.rows for segment in segments)
-    if records != taken:
+    if records != taken + work.rejects.count:
         raise CountMismatch(
-            f"slot {slot.slot} of wave {message.wave}: the format found {records} records, the engine took {taken}"
+            f"slot {slot.slot} of wave {message.wave}: the format found {records} records, the engine took {taken} "
+            f"and rejected {work.rejects.count}"
         )
+    rejects_key = _put_rejects(message, gateways, work.rejects.body)
     part = None
     if not pipeline.is_folded and partial:
         part = _publish_part(message, pipeline, gateways, partial)
@@ -103,18 +107,29 @@ def process(
         message.job_id,
         message.wave,
         slot.slot,
-        rows=work.rows,
+        rows=work.rows_with_rejects(),
         remaining=work.remaining,
         records=records,
         taken=taken,
-        rejects=0,
+        rejects=work.rejects.count,
         bytes=sum(segment.end - segment.start for _, segments in work.rows for segment in segments),
         milliseconds=int((time.monotonic() - started) * 1000),
         requests=gateways.objects.requests - requests_before,
         pins=work.pins,
         part=part,
+        rejects_key=rejects_key,
+        reject_groups=work.rejects.groups,
         indexed=indexed,
     ), partial
+
+
+def _put_rejects(message: ApplyMessage, gateways: Gateways, body: bytes) -> str | None:
+    """The rejected records under a name of this attempt's own: only the outcome that names it makes them count."""
+    if not body:
+        return None
+    key = keys.rejects(message.job_id, message.wave, message.item.slot, secrets.token_hex(4))
+    gateways.store.put(key, body)
+    return key
 
 
 def _publish_part(message: ApplyMessage, pipeline: Pipeline, gateways: Gateways, body: bytes) -> str:
@@ -141,6 +156,7 @@ class _Work:
     reader: Objects
     store: Store
     should_stop: ShouldStop
+    rejects: RejectLog
     engine: Engine | None = None  # made for the first object that has bytes
     rows: list[tuple[int, list[Segment]]] = field(default_factory=list)
     remaining: list[Run] = field(default_factory=list)
@@ -150,6 +166,16 @@ class _Work:
     def index(self, pin: PinnedObject, turn: IndexTurn) -> int:
         """An indexer's turn; how far the object is indexed after it."""
         return indexing.index(pin, turn, self.reader, self.store, self.pipeline.format.nesting, self.should_stop)
+
+    def rows_with_rejects(self) -> list[tuple[int, list[Segment]]]:
+        """The rows, the rejects of each object counted in its first segment: SQL finds them when the range is done."""
+        waiting = dict(self.rejects.by_object)
+        rows: list[tuple[int, list[Segment]]] = []
+        for index, segments in self.rows:
+            rejects = waiting.pop(index, 0) if segments else 0
+            head = [msgspec.structs.replace(segments[0], rejects=rejects)] if rejects else segments[:1]
+            rows.append((index, [*head, *segments[1:]]))
+        return rows
 
     def slot(self, slot: Slot) -> None:
         """All runs, one after the other, until it is time to stop."""
@@ -175,7 +201,7 @@ class _Work:
                     case Block() | Whole():
                         engine.take(event)
                     case MemberBegins():
-                        engine.begin_object(ObjectContext(pin.bucket, pin.key, pin.version_id, event.name))
+                        engine.begin_object(ObjectContext(pin.bucket, pin.key, pin.version_id, event.name, pin.index))
                     case RangeDone():
                         segments.append(segment_of(event))
                     case Remaining():
@@ -251,8 +277,8 @@ class _Work:
     def _begin(self, pin: PinnedObject) -> Engine:
         """The engine, told of the object whose records follow; made for the first one that has any."""
         if self.engine is None:
-            self.engine = make_engine(self.pipeline, self.plan.settled)
-        self.engine.begin_object(ObjectContext(pin.bucket, pin.key, pin.version_id, pin.member))
+            self.engine = make_engine(self.pipeline, self.plan.settled, rejects=self.rejects)
+        self.engine.begin_object(ObjectContext(pin.bucket, pin.key, pin.version_id, pin.member, pin.index))
         return self.engine
 
     def _pieces(self, pin: PinnedObject, run: Run, module: FormatModule) -> tuple[PinnedObject, Iterator[bytes]]:

@@ -24,6 +24,15 @@ class SparseFile:
 
 
 @dataclass(frozen=True, slots=True)
+class Refused:
+    """A record that a format found but could not hand on: where it lies, its bytes, and what is wrong with it."""
+
+    offset: int
+    data: bytes
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
 class Block:
     """Contiguous bytes of whole records.
 
@@ -31,6 +40,8 @@ class Block:
     `offset` is the logical offset of `data[0]`; `records` is what the format counted, never what an engine did.
     `places` are the logical offsets of the records, where `data` was transcoded and they do not follow from it. `file`
     is there instead of `data` where a format's records are no contiguous bytes; `offset` is the first one's place then.
+    `refused` are records that had to be written anew for the engine and could not be: they count in `records`, but are
+    neither in `data` nor in `places`.
     """
 
     data: bytes
@@ -38,6 +49,12 @@ class Block:
     records: int
     places: Sequence[int] | None = None
     file: SparseFile | None = None
+    refused: tuple[Refused, ...] = ()
+
+    @property
+    def handed(self) -> int:
+        """How many records an engine is given."""
+        return self.records - len(self.refused)
 
     @property
     def held_bytes(self) -> int:

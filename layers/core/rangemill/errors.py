@@ -168,6 +168,10 @@ class BadRecord(IntegrityError):
     """A record that does not have its format or does not fit the settled schema."""
 
 
+class TooManyRejects(IntegrityError):
+    """More records were rejected than `rejects.max_count` or `rejects.max_fraction` allows, or than can be kept."""
+
+
 class BadCompression(IntegrityError):
     """Compressed data that is truncated, damaged, a decompression bomb, or not what the pipeline says it is."""
 

@@ -31,6 +31,7 @@ def run(message: StateMessage, gateways: Gateways, running: CodeIdentity) -> Con
     code.require_same(plan.code, running)
     checkpoint = pages.checkpoint(gateways.store, row.pointer)
     require_proof(checkpoint, plan)
+    aggregate.require_few_rejects(checkpoint, plan)
     output = _publish(row, plan, checkpoint, gateways)
     ended = now_text(gateways.clock())
     summary = report.summary(row, plan, checkpoint, gateways.jobs, ended, output)

@@ -48,6 +48,16 @@ def parts(job_id: str, wave: int, attempt: str) -> str:
     return f"jobs/{job_id}/parts/{wave:08d}-{attempt}.json"
 
 
+def rejects(job_id: str, wave_number: int, slot: int, attempt: str) -> str:
+    """The records that one worker rejected; they count only if its outcome names them, and that counts."""
+    return f"jobs/{job_id}/rejects/w{wave_number:06d}-s{slot:05d}-{attempt}.jsonl"
+
+
+def rejects_list(job_id: str, wave: int, attempt: str) -> str:
+    """The keys of the rejects that a wave committed."""
+    return f"jobs/{job_id}/ledger/rejects-{wave:08d}-{attempt}.json"
+
+
 def wave(job_id: str, wave_number: int) -> str:
     """The wave document, put once: what the Map reads."""
     return f"scratch/{spread(job_id, wave_number)}/{job_id}/waves/{wave_number:08d}.json"

@@ -35,7 +35,7 @@ class Segment(msgspec.Struct, frozen=True, array_like=True):
     """Adjacent ranges of one object, proved and merged.
 
     `start`, `end` in stored bytes; `first`, `last_end` in logical ones (None when no record begins in the segment).
-    `assumed`, `left`, `total` as in `RangeDone`.
+    `assumed`, `left`, `total` as in `RangeDone`. `rejects` of the records were not taken.
     """
 
     start: int
@@ -48,6 +48,7 @@ class Segment(msgspec.Struct, frozen=True, array_like=True):
     assumed: str = ""
     left: str = ""
     total: int | tuple[int, int] | None = None
+    rejects: int = 0
 
 
 def segment_of(done: RangeDone) -> Segment:
@@ -98,6 +99,7 @@ def join(left: Segment, right: Segment, crc_name: str, object_uri: str) -> Segme
         left.assumed if left.assumed != THROUGH else right.assumed,
         right.left if right.left != THROUGH else left.left,
         right.total if right.total is not None else left.total,
+        left.rejects + right.rejects,
     )
 
 

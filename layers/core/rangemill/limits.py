@@ -70,6 +70,7 @@ FOLD_BATCH_BYTES: Final = 64 * MIB  # of partials folded at a time: bounds Aggre
 FOLD_BATCH_PARTIALS: Final = 64
 OUTCOME_THREADS: Final = 16
 REPORT_MAX_OBJECTS: Final = 1_000  # listed in report.json itself; the ledger documents hold all
+REPORT_MAX_REJECT_FILES: Final = 1_000  # likewise
 PLAN_PAGE_OBJECTS: Final = 1_000  # one listing page; pinned by HEAD in a few seconds
 # Pages of one invocation of Plan: 50 listings and at worst 50,000 HEADs by 16 threads at 30 ms are under two minutes.
 # 10,000 pages (10 M objects) are 200 invocations, 1,400 events of history.
@@ -83,6 +84,16 @@ TAIL_FIRST_BYTES: Final = 64 * KIB  # first GET past a run's end, doubled as the
 READ_MAX_TRIES: Final = 6
 SAMPLE_BYTES: Final = 256 * KIB  # what Plan reads of a sample's head, middle and tail
 STREAM_MAX_SECONDS: Final = 780  # of a worker's 900 that Plan's estimate of an object that cannot be split may fill
+# --- rejects: ours -------------------------------------------------------------------------------------------------
+REJECT_MAX_BYTES: Final = 64 * KIB  # of a rejected record that are kept
+REJECT_GROUPS_MAX: Final = 20  # kinds of errors that are told apart, in an outcome and in a checkpoint
+# A slot's rejects are one object, held in memory until it is put: a worker that has so many bytes of them stops at the
+# next record boundary and hands the rest of its slot back; where it cannot stop, or meets more than four times as
+# many before it can, the job fails. 32 MiB are some 100,000 rejects of 80 bytes.
+REJECTS_FULL_BYTES: Final = 32 * MIB
+REJECTS_MAX_BYTES: Final = 128 * MIB
+# Blocks that the Python engine keeps to apply them again: a 27th of a worker of 1,769 MiB.
+REPLAY_WINDOW_BYTES: Final = 64 * MIB
 STOP_MARGIN_MS: Final = 30_000  # a worker stops taking records this long before its deadline, to publish in peace
 
 # --- prices in us-east-1, dollars: https://aws.amazon.com/{lambda,step-functions,s3}/pricing/ (November 2026) --------

@@ -330,6 +330,16 @@ class Verdict(Struct, frozen=True, omit_defaults=True):
     guessed: list[tuple[int, int]] = []
 
 
+class RejectGroup(Struct, frozen=True):
+    """Rejects of one kind: how many, and where one of them lies. `problem` holds no bytes of any record."""
+
+    type: str
+    problem: str
+    count: int
+    object: str
+    offset: int | None
+
+
 class OutcomeHeader(Struct, frozen=True):  # defaults are written: a reader must see `v`
     """The head of an outcome; the partial's bytes follow it."""
 
@@ -347,6 +357,8 @@ class OutcomeHeader(Struct, frozen=True):  # defaults are written: a reader must
     pins: list[PinnedObject] = field(default_factory=list)  # objects whose CRC came with the read
     part: str | None = None  # key of the published output part, for pipelines that do not fold
     indexed: int | None = None  # of an indexer's turn: the stored bytes before it have their restart points
+    rejects_key: str | None = None  # where the rejected records are kept; they count as the outcome counts
+    reject_groups: list[RejectGroup] = field(default_factory=list)
     v: int = VERSION
 
 
@@ -374,6 +386,7 @@ class ClosedObject(Struct, frozen=True, omit_defaults=True):
     crc_name: str
     crc: int
     matched: bool | None
+    rejects: int = 0
 
 
 class Totals(Struct, frozen=True):
@@ -420,6 +433,7 @@ class Checkpoint(Struct, frozen=True):
     bytes_per_second: float | None = None  # of one worker, as seen in the last wave
     pending: list[PendingOutcome] = field(default_factory=list)
     indexing: list[Indexing] = field(default_factory=list)
+    reject_groups: list[RejectGroup] = field(default_factory=list)  # the commonest kinds; their counts add up
     v: int = VERSION
 
 
@@ -476,6 +490,8 @@ class WaveRow(Struct, frozen=True, omit_defaults=True):
     milliseconds: int
     closed_key: str | None = None
     parts_key: str | None = None
+    rejects: int = 0
+    rejects_key: str | None = None
 
 
 class GenerationRow(Struct, frozen=True, omit_defaults=True):

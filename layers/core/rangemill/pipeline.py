@@ -99,9 +99,23 @@ class Output(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Rejects(Struct, frozen=True, forbid_unknown_fields=True):
-    """What happens to a record that cannot be processed. Only `fail` is supported so far."""
+    """What happens to a record that cannot be processed: it fails the job, is counted only, or counted and kept.
 
-    on_error: Literal["fail"] = "fail"
+    Without `max_count` and `max_fraction` (of the records found) there is no bound.
+    """
+
+    on_error: Literal["fail", "skip", "quarantine"] = "fail"
+    max_count: Annotated[int, Meta(ge=0)] | None = None
+    max_fraction: Annotated[float, Meta(ge=0, le=1)] | None = None
+
+    def __post_init__(self) -> None:
+        if self.on_error == "fail" and (self.max_count, self.max_fraction) != (None, None):
+            raise ValueError("max_count and max_fraction go with `on_error: skip` or `on_error: quarantine`")
+
+    @property
+    def tolerates(self) -> bool:
+        """Whether a job goes on without the records that cannot be processed."""
+        return self.on_error != "fail"
 
 
 class Limits(Struct, frozen=True, forbid_unknown_fields=True):

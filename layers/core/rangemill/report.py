@@ -12,7 +12,7 @@ import msgspec
 
 from rangemill import pages
 from rangemill.gateways import Gateways, Jobs
-from rangemill.limits import REPORT_MAX_OBJECTS
+from rangemill.limits import REPORT_MAX_OBJECTS, REPORT_MAX_REJECT_FILES
 from rangemill.messages import Checkpoint, ClosedObject, JobRow, Plan, Totals, WaveRow
 
 
@@ -103,10 +103,20 @@ def full(
         },
         "generation_history": [msgspec.to_builtins(g) for g in gateways.jobs.generations(row.job_id)],
         "wave_history": [{k: v for k, v in msgspec.to_builtins(w).items() if not k.endswith("_key")} for w in waves],
+        "reject_groups": [msgspec.to_builtins(group) for group in checkpoint.reject_groups],
+        "reject_files": list(islice(_reject_files(waves, gateways), REPORT_MAX_REJECT_FILES)),
+        "reject_lists": [gateways.store.uri(w.rejects_key) for w in waves if w.rejects_key is not None],
         "proved_objects": objects,
         "proved_objects_omitted": max(0, plan.objects - len(objects)),
         "ledger": [gateways.store.uri(w.closed_key) for w in waves if w.closed_key is not None],
     }
+
+
+def _reject_files(waves: list[WaveRow], gateways: Gateways) -> Iterator[str]:
+    for wave in waves:
+        if wave.rejects_key is not None:
+            keys_of_wave = msgspec.json.decode(pages.required(gateways.store, wave.rejects_key), type=list[str])
+            yield from map(gateways.store.uri, keys_of_wave)
 
 
 def _closed_objects(waves: list[WaveRow], gateways: Gateways) -> Iterator[ClosedObject]:

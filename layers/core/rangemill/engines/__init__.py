@@ -5,17 +5,24 @@ from typing import Any
 from rangemill.engines.base import Engine, Folder
 from rangemill.formats.base import Settled
 from rangemill.pipeline import Pipeline
+from rangemill.rejects import RejectLog
 
 
-def make_engine(pipeline: Pipeline, settled: Settled, parameters: dict[str, Any] | None = None) -> Engine:
-    """The engine of one slot. `parameters` replaces the pipeline's own. Raises `BadPipeline`, `BadStatement`."""
+def make_engine(
+    pipeline: Pipeline, settled: Settled, parameters: dict[str, Any] | None = None, rejects: RejectLog | None = None
+) -> Engine:
+    """The engine of one slot. `parameters` replaces the pipeline's own; `rejects` is told of what is rejected.
+
+    Raises `BadPipeline`, `BadStatement`.
+    """
+    log = RejectLog(pipeline.rejects) if rejects is None else rejects
     if pipeline.is_sql:
         from rangemill.engines.sql import SqlEngine  # noqa: PLC0415
 
-        return SqlEngine(pipeline, settled)
+        return SqlEngine(pipeline, settled, log)
     from rangemill.engines.python import PythonEngine  # noqa: PLC0415
 
-    return PythonEngine(pipeline, settled, pipeline.parameters if parameters is None else parameters)
+    return PythonEngine(pipeline, settled, pipeline.parameters if parameters is None else parameters, log)
 
 
 def make_folder(pipeline: Pipeline, settled: Settled) -> Folder:

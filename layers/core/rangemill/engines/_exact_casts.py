@@ -22,17 +22,46 @@ def exact_cast(value: str, of: str) -> str:
         whole = f"{value} IS NULL OR regexp_full_match({value}, '\\s*[+-]?[0-9]+(\\.0*)?\\s*')"
         return f"CASE WHEN CAST({cast} AS VARCHAR) = {value} OR {whole} THEN {cast} ELSE {_error(of)} END"
     if decimal := _DECIMAL.fullmatch(of):
-        scale = int(decimal[1])
-        long = f"strlen({value}) - instr({value}, '.') > {scale}"
-        suspect = f"(contains({value}, '.') OR contains({value}, 'e') OR contains({value}, 'E'))"
-        exact = f"regexp_full_match({value}, '\\s*[+-]?[0-9]*(\\.[0-9]{{0,{scale}}}0*)?\\s*')"
-        return f"CASE WHEN {long} AND {suspect} AND NOT {exact} THEN {_error(of)} ELSE {cast} END"
+        return f"CASE WHEN {_has_more_digits(value, int(decimal[1]))} THEN {_error(of)} ELSE {cast} END"
     if of == "DATE":
-        return f"CASE WHEN strlen({value}) > 10 AND strlen(trim({value})) > 10 THEN {_error(of)} ELSE {cast} END"
+        return f"CASE WHEN {_has_time(value)} THEN {_error(of)} ELSE {cast} END"
     if of.startswith("TIMESTAMP"):
-        finer = f"strlen({value}) > 26 AND regexp_matches({value}, '\\.[0-9]{{6}}[0-9]*[1-9]')"
-        return f"CASE WHEN {finer} THEN {_error(of)} ELSE {cast} END"
+        return f"CASE WHEN {_is_finer(value)} THEN {_error(of)} ELSE {cast} END"
     return cast
+
+
+def misfit(value: str, of: str) -> str:
+    """Whether a VARCHAR expression is there but not exactly a value of that type: where `exact_cast` raises."""
+    if of == "VARCHAR":
+        return "false"
+    cast = f"TRY_CAST({value} AS {of})"
+    changed = "false"
+    if of in _INTEGERS:
+        changed = (
+            f"CAST({cast} AS VARCHAR) <> {value} AND NOT regexp_full_match({value}, '\\s*[+-]?[0-9]+(\\.0*)?\\s*')"
+        )
+    elif decimal := _DECIMAL.fullmatch(of):
+        changed = _has_more_digits(value, int(decimal[1]))
+    elif of == "DATE":
+        changed = _has_time(value)
+    elif of.startswith("TIMESTAMP"):
+        changed = _is_finer(value)
+    return f"({value} IS NOT NULL AND ({cast} IS NULL OR ({changed})))"
+
+
+def _has_more_digits(value: str, scale: int) -> str:
+    long = f"strlen({value}) - instr({value}, '.') > {scale}"
+    suspect = f"(contains({value}, '.') OR contains({value}, 'e') OR contains({value}, 'E'))"
+    exact = f"regexp_full_match({value}, '\\s*[+-]?[0-9]*(\\.[0-9]{{0,{scale}}}0*)?\\s*')"
+    return f"{long} AND {suspect} AND NOT {exact}"
+
+
+def _has_time(value: str) -> str:
+    return f"strlen({value}) > 10 AND strlen(trim({value})) > 10"
+
+
+def _is_finer(value: str) -> str:
+    return f"strlen({value}) > 26 AND regexp_matches({value}, '\\.[0-9]{{6}}[0-9]*[1-9]')"
 
 
 def _error(of: str) -> str:

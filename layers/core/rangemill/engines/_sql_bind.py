@@ -10,7 +10,7 @@ import duckdb
 
 from rangemill.engines import _sql_types
 from rangemill.engines._sandbox import Session
-from rangemill.engines._sql_names import Columns, definitions
+from rangemill.engines._sql_names import RAW, Columns, definitions
 from rangemill.errors import BadStatement
 from rangemill.pipeline import Pipeline
 
@@ -46,14 +46,17 @@ class Bound:
     warnings: tuple[str, ...]
 
 
-def bind(pipeline: Pipeline, columns: Columns) -> Bound:
-    """The statements over `records` of those columns. Raises `BadStatement` with DuckDB's message and the field."""
+def bind(pipeline: Pipeline, columns: Columns, *, is_text: bool = False) -> Bound:
+    """The statements over `records` of those columns. Raises `BadStatement` with DuckDB's message and the field.
+
+    Of text whose one column is `line`, `raw` is there as well if the statement names it.
+    """
     apply = select_of(pipeline.apply.sql or "", "apply.sql")
     aggregate = select_of(pipeline.aggregate.sql, "aggregate.sql") if pipeline.aggregate.sql else None
     finish = select_of(pipeline.finish.sql, "finish.sql") if pipeline.finish.sql else None
     session = Session(planning=True)
     try:
-        records = [*_typed(session, columns), *_on_demand(apply, columns)]
+        records = [*_typed(session, columns), *_on_demand(apply, columns, is_text=is_text)]
         _create(session, records)
         needed = _needed(session, apply, [name for name, _ in records])
         given = _describe(session, apply, "apply.sql")
@@ -127,9 +130,10 @@ def _create(session: Session, records: Columns) -> None:
         raise BadStatement(f"apply.sql: the records' columns cannot be a table: {message_of(error)}") from None
 
 
-def _on_demand(apply: str, columns: Columns) -> Columns:
+def _on_demand(apply: str, columns: Columns, *, is_text: bool) -> Columns:
     names = {name.lower() for name, _ in columns}
-    return [(n, of) for n, of in ON_DEMAND if n not in names and re.search(rf"\b{n}\b", apply, re.IGNORECASE)]
+    known = (*ON_DEMAND, (RAW, "BLOB")) if is_text and list(columns) == [("line", "VARCHAR")] else ON_DEMAND
+    return [(n, of) for n, of in known if n not in names and re.search(rf"\b{n}\b", apply, re.IGNORECASE)]
 
 
 def _describe(session: Session, sql: str, field: str) -> Columns:

@@ -12,7 +12,7 @@ from rangemill.blocks import Block, SparseFile
 from rangemill.engines import _sql_bind, _sql_csv, _sql_find
 from rangemill.engines._sandbox import Session
 from rangemill.engines._sql_bind import Bound
-from rangemill.engines._sql_names import LOADED, PLACES, Columns, literal, quote
+from rangemill.engines._sql_names import LOADED, PLACES, RAW, Columns, literal, quote
 from rangemill.engines._sql_readers import LEFT_OUT, READERS, records_of, shape_of
 from rangemill.engines.base import ObjectContext
 from rangemill.errors import BadRecord, CountMismatch
@@ -28,10 +28,8 @@ class Chunk:
     bytes: int = 0
     records: int = 0
 
-    def add(self, of: ObjectContext, block: Block, *, is_binary: bool = False) -> None:
-        """One more block. Raises `BadRecord` for text that is not UTF-8."""
-        if not block.data.isascii() and not is_binary:
-            _require_utf8(of, block)
+    def add(self, of: ObjectContext, block: Block) -> None:
+        """One more block, of which the engine is given every record."""
         self.blocks.append((of, block))
         self.bytes += block.held_bytes
         self.records += block.records
@@ -53,17 +51,20 @@ def load(session: Session, chunk: Chunk, bound: Bound, settled: Settled) -> None
     another number of records.
     """
     blocks = [block.data if block.file is None else block.file for _, block in chunk.blocks]
-    wants_all = settled.options.get("validate") == "all"
-    columns = [
-        (name, of) for name, of in bound.records if (wants_all or name in bound.needed) and _is_data(name, settled)
-    ]
+    columns = columns_of(bound, settled)
     try:
         taken = load_rows(session, blocks, columns, settled)
     except (duckdb.Error, BadRecord) as error:
         taken = _load_again(session, chunk, columns, settled, error)
     if taken != chunk.records:
         raise _count_mismatch(session, chunk, columns, settled, taken)
-    _make_records(session, chunk, bound, settled, {name for name, _ in columns})
+    make_records(session, chunk, bound, settled)
+
+
+def columns_of(bound: Bound, settled: Settled) -> Columns:
+    """The columns that are loaded: those of the data that the statement needs, or all where all are validated."""
+    wants_all = settled.options.get("validate") == "all"
+    return [(name, of) for name, of in bound.records if (wants_all or name in bound.needed) and _is_data(name, settled)]
 
 
 def _load_again(session: Session, chunk: Chunk, columns: Columns, settled: Settled, error: Exception) -> int:
@@ -72,7 +73,7 @@ def _load_again(session: Session, chunk: Chunk, columns: Columns, settled: Settl
         raise _bad_record(session, chunk, columns, settled, error) from error
     anew = Chunk()
     for of, block in chunk.blocks:
-        anew.add(of, _sql_csv.written_anew(of, block, _places(block, settled), settled))
+        anew.add(of, _sql_csv.written_anew(of, block, places_of(block, settled), settled))
     plain = _sql_csv.rfc(settled)
     try:
         return load_rows(session, [block.data for _, block in anew.blocks], columns, plain)
@@ -92,15 +93,22 @@ def load_rows(session: Session, blocks: Sequence[bytes | SparseFile], columns: C
 
 
 def _is_data(name: str, settled: Settled) -> bool:
-    return settled.columns is None or any(name == column for column, _ in settled.columns)
+    if settled.columns is None or any(name == column for column, _ in settled.columns):
+        return True
+    return name == RAW and settled.format == "text"
 
 
-def _make_records(session: Session, chunk: Chunk, bound: Bound, settled: Settled, loaded: set[str]) -> None:
-    source = LOADED
+def make_records(session: Session, chunk: Chunk, bound: Bound, settled: Settled, where: str = "true") -> None:
+    """Make `records` of those loaded rows for which the condition on `rowid`, the record's index, holds."""
+    loaded = {name for name, _ in columns_of(bound, settled)}
+    source = LOADED if where == "true" else f"(FROM {LOADED} WHERE {where})"
     on_demand: dict[str, str] = {}
     if "_offset" in bound.needed and not _is_data("_offset", settled):
-        _load_places(session, chunk, settled)
-        source = f"{LOADED} POSITIONAL JOIN {PLACES}"
+        if where == "true":
+            _load_places(session, chunk, settled)
+            source = f"{LOADED} POSITIONAL JOIN {PLACES}"
+        else:
+            source += f" AS {LOADED} POSITIONAL JOIN (FROM {PLACES} WHERE {where}) AS {PLACES}"
         on_demand["_offset"] = f"{PLACES}._offset"
     for name, value in (("_object", chunk.blocks[0][0].name), ("_bucket", chunk.blocks[0][0].bucket)):
         if not _is_data(name, settled):
@@ -113,7 +121,7 @@ def _make_records(session: Session, chunk: Chunk, bound: Bound, settled: Settled
 
 
 def _load_places(session: Session, chunk: Chunk, settled: Settled) -> None:
-    places = [place for _, block in chunk.blocks for place in _places(block, settled)]
+    places = [place for _, block in chunk.blocks for place in places_of(block, settled)]
     path = session.put("places", "\n".join(map(str, places)).encode())
     session.run(
         f"CREATE OR REPLACE TEMP TABLE {PLACES} AS SELECT CAST(place AS BIGINT) AS _offset "
@@ -122,25 +130,12 @@ def _load_places(session: Session, chunk: Chunk, settled: Settled) -> None:
     session.drop_files()
 
 
-def _places(block: Block, settled: Settled) -> Iterable[int]:
+def places_of(block: Block, settled: Settled) -> Iterable[int]:
     """The logical offsets of the block's records."""
     if block.places is not None:
         return block.places
     left_out = LEFT_OUT[shape_of(settled)]
     return (block.offset + start for line, start in _lines.with_starts(block.data) if not left_out(line))
-
-
-def _require_utf8(of: ObjectContext, block: Block) -> None:
-    try:
-        block.data.decode()
-    except UnicodeDecodeError as error:
-        start = block.data.rfind(b"\n", 0, error.start) + 1
-        offset = block.offset + start if block.places is None else block.places[block.data.count(b"\n", 0, start)]
-        raise BadRecord(
-            f"{of.uri}: the record at byte {offset} is not UTF-8, which SQL text must be",
-            object_uri=of.uri,
-            offset=offset,
-        ) from None
 
 
 def _bad_record(
@@ -213,7 +208,7 @@ class _Lines:
         for _, block in chunk.blocks:
             self._firsts.append(len(self.lines))
             self.lines.extend(records_of(block.data, settled))
-            self._starts.extend(_places(block, settled))
+            self._starts.extend(places_of(block, settled))
 
     def place(self, index: int) -> tuple[ObjectContext, int]:
         """Object and offset of the record of that index."""

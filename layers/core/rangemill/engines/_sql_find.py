@@ -43,13 +43,18 @@ def problem(load: Callable[[list[bytes], Columns], int], line: bytes, columns: C
         load([line], [])
         for name, of in columns:
             if _cannot(load, line, (name, of)):
-                return (
-                    f"the value of column {name} is not exactly a {of}; "
-                    "declare the column as VARCHAR under `format.columns` and CAST or TRY_CAST it in the statement"
-                )
+                return misfit(name, of)
     except duckdb.Error as error:
         return f"DuckDB cannot read it: {_first_sentence(error)}"
     return "DuckDB cannot read it as one record of this format"
+
+
+def misfit(name: str, of: str) -> str:
+    """What is wrong with a value that does not fit its column."""
+    return (
+        f"the value of column {name} is not exactly a {of}; "
+        "declare the column as VARCHAR under `format.columns` and CAST or TRY_CAST it in the statement"
+    )
 
 
 def _cannot(load: Callable[[list[bytes], Columns], int], line: bytes, column: tuple[str, str]) -> bool:

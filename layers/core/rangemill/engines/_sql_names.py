@@ -4,6 +4,7 @@ from typing import Final
 
 Columns = list[tuple[str, str]]  # name and SQL type, in order
 
+RAW: Final = "raw"  # the bytes of a text's record, where the statement names them
 LOADED: Final = "_rangemill_loaded"  # the columns of a chunk that the statement needs
 PLACES: Final = "_rangemill_places"  # where each of its records stands, when the statement asks
 PARTIAL: Final = "_rangemill_partial"  # P: what `apply` gave so far

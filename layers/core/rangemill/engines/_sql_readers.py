@@ -6,13 +6,14 @@ choke on (mixed line ends) is put right here. The count of rows is compared with
 
 # ruff: noqa: S608 - statements are made of quoted names and literals; the user's own runs in the sandbox
 
+import base64
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final, Protocol
 
 from rangemill.blocks import SparseFile
 from rangemill.engines import _parquet_files
-from rangemill.engines._exact_casts import exact_cast
-from rangemill.engines._sql_names import Columns, literal, quote
+from rangemill.engines._exact_casts import exact_cast, misfit
+from rangemill.engines._sql_names import RAW, Columns, literal, quote
 from rangemill.formats import _csv_options, _csv_rows, _lines
 from rangemill.formats import avro as avro_format
 from rangemill.formats.base import Settled
@@ -20,6 +21,8 @@ from rangemill.formats.base import Settled
 _FILE_BYTES: Final = 4 * 2**20  # `string_split` over 64 MiB at once is forty times slower than over 4
 _LEAST_LINE_BYTES: Final = 2 * 2**20
 _NESTED: Final = ("STRUCT(", "MAP(", "JSON", "UNION(", "DOUBLE", "FLOAT")  # read as they are, not through text
+
+OfText = Callable[[str, str], str]  # what becomes of a VARCHAR expression that should be of a type
 
 
 class Reader(Protocol):
@@ -33,16 +36,45 @@ class Reader(Protocol):
 
 def text(blocks: list[bytes], columns: Columns, settled: Settled) -> tuple[list[bytes], Callable[[list[str]], str]]:  # noqa: ARG001
     """Lines split by DuckDB itself: exact for empty lines, lone returns and NUL, which `read_csv` is not."""
+    wants_raw = any(name == RAW for name, _ in columns)
+    if wants_raw and not all(map(is_utf8, blocks)):
+        return _raw_text(blocks, columns)
     has_returns = any(b"\r" in block for block in blocks)
     files = [b"\n".join(group) for group in _groups(_line_text(block, has_returns) for block in blocks)]
     line = "CASE WHEN ends_with(line, chr(13)) THEN left(line, -1) ELSE line END" if has_returns else "line"
-    chosen = f"{line} AS line" if columns else "0 AS none"
+    chosen = ", ".join(f"{line} AS line" if name != RAW else f"encode({line}) AS {RAW}" for name, _ in columns)
+    chosen = chosen or "0 AS none"
 
     def select(paths: list[str]) -> str:
         lines = f"SELECT unnest(string_split(content, chr(10))) AS line FROM read_text({_list(paths)})"
         return f"SELECT {chosen} FROM ({lines})"
 
     return files, select
+
+
+def _raw_text(blocks: list[bytes], columns: Columns) -> tuple[list[bytes], Callable[[list[str]], str]]:
+    """The same where some line is no UTF-8: its `line` is NULL, its bytes are in `raw`."""
+    lines = (b"".join(base64.b64encode(line) + b"\n" for line in _lines.lines(block)) for block in blocks)
+    files = [b"".join(group)[:-1] for group in _groups(lines)]
+    values = {"line": "TRY(decode(raw))", RAW: RAW}
+    chosen = ", ".join(f"{values[name]} AS {name}" for name, _ in columns)
+
+    def select(paths: list[str]) -> str:
+        encoded = f"SELECT unnest(string_split(content, chr(10))) AS line FROM read_text({_list(paths)})"
+        return f"SELECT {chosen} FROM (SELECT from_base64(line) AS raw FROM ({encoded}))"
+
+    return files, select
+
+
+def is_utf8(block: bytes) -> bool:
+    """Whether the bytes are text that SQL can hold."""
+    if block.isascii():
+        return True
+    try:
+        block.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _line_text(block: bytes, has_returns: bool) -> bytes:
@@ -56,6 +88,12 @@ def _line_text(block: bytes, has_returns: bool) -> bytes:
 
 def csv(blocks: list[bytes], columns: Columns, settled: Settled) -> tuple[list[bytes], Callable[[list[str]], str]]:
     """Every column as text, so that what a typed read would round is seen; then exact casts."""
+    return _csv(blocks, columns, settled, exact_cast)
+
+
+def _csv(
+    blocks: list[bytes], columns: Columns, settled: Settled, of_text: OfText
+) -> tuple[list[bytes], Callable[[list[str]], str]]:
     options = _csv_options.of(settled)
     dialect = options.plain_dialect
     marks = literal(_csv_rows.quote_of(dialect))
@@ -75,7 +113,7 @@ def csv(blocks: list[bytes], columns: Columns, settled: Settled) -> tuple[list[b
         "max_line_size": str(_longest(files)),
         "columns": names,
     }
-    chosen = ", ".join(f"{exact_cast(quote(name), of)} AS {quote(name)}" for name, of in columns) or "0 AS none"
+    chosen = ", ".join(f"{of_text(quote(name), of)} AS {quote(name)}" for name, of in columns) or "0 AS none"
 
     def select(paths: list[str]) -> str:
         reading = ", ".join(f"{name} = {value}" for name, value in arguments.items())
@@ -86,23 +124,59 @@ def csv(blocks: list[bytes], columns: Columns, settled: Settled) -> tuple[list[b
 
 def jsonl(blocks: list[bytes], columns: Columns, settled: Settled) -> tuple[list[bytes], Callable[[list[str]], str]]:  # noqa: ARG001
     """Scalars as text with exact casts; nested values and floats as DuckDB reads them."""
+    raw = {name: of if _is_nested(of) else "VARCHAR" for name, of in columns}
+    values = {name: exact_cast(quote(name), of) if raw[name] == "VARCHAR" else quote(name) for name, of in columns}
+    if RAW in raw:  # text as JSON lines: of a record that is no text the bytes alone are there
+        raw[RAW] = "VARCHAR"
+        values[RAW] = f"CASE WHEN {RAW} IS NULL THEN encode(line) ELSE from_base64({RAW}) END"
+    return _jsonl(blocks, raw | ({"line": "VARCHAR"} if RAW in raw else {}), values)
+
+
+def _jsonl(
+    blocks: list[bytes], raw: dict[str, str], values: dict[str, str]
+) -> tuple[list[bytes], Callable[[list[str]], str]]:
+    """`raw`: what each column is read as; `values`: what becomes of those that are wanted."""
     files = [b"".join(group) for group in _groups(_json_text(block) for block in blocks)]
     files = [b"\n" + file if file.startswith(_lines.BOM) else file for file in files]  # DuckDB drops one at the start
-    raw = {name: of if of.startswith(_NESTED) or of.endswith("]") else "VARCHAR" for name, of in columns}
-    chosen = ", ".join(
-        f"{exact_cast(quote(name), of) if raw[name] == 'VARCHAR' else quote(name)} AS {quote(name)}"
-        for name, of in columns
-    )
+    chosen = ", ".join(f"{value} AS {quote(name)}" for name, value in values.items())
     names = "{" + ", ".join(f"{literal(name)}: {literal(of)}" for name, of in raw.items()) + "}"
     size = f"format = 'newline_delimited', maximum_object_size = {_longest(files)}"
 
     def select(paths: list[str]) -> str:
-        if not columns:
+        if not values:
             return f"SELECT 0 AS none FROM read_json_objects({_list(paths)}, {size})"
         reading = f"{size}, auto_detect = false, records = true, columns = {names}"
         return f"SELECT {chosen} FROM read_json({_list(paths)}, {reading})"
 
     return files, select
+
+
+def _is_nested(of: str) -> bool:
+    return of.startswith(_NESTED) or of.endswith("]")
+
+
+def _csv_misfits(
+    blocks: list[bytes], columns: Columns, settled: Settled
+) -> tuple[list[bytes], Callable[[list[str]], str]]:
+    return _csv(blocks, columns, settled, misfit)
+
+
+def _jsonl_misfits(
+    blocks: list[bytes],
+    columns: Columns,
+    settled: Settled,  # noqa: ARG001
+) -> tuple[list[bytes], Callable[[list[str]], str]]:
+    raw = {name: "JSON" if _is_nested(of) else "VARCHAR" for name, of in columns}
+    values = {
+        name: (
+            f"({quote(name)} IS NOT NULL AND json_type({quote(name)}) <> 'NULL' "
+            f"AND TRY(CAST({quote(name)} AS {of})) IS NULL)"
+            if _is_nested(of)
+            else misfit(quote(name), of)
+        )
+        for name, of in columns
+    }
+    return _jsonl(blocks, raw, values)
 
 
 def _json_text(block: bytes) -> bytes:
@@ -174,6 +248,8 @@ def _list(texts: list[str]) -> str:
     return "[" + ", ".join(map(literal, texts)) + "]"
 
 
+# The same columns as booleans: whether a value is there that does not fit. Of the shapes whose values are texts.
+MISFITS: Final[dict[str, Reader]] = {"csv": _csv_misfits, "jsonl": _jsonl_misfits}
 READERS: Final[dict[str, Reader]] = {"text": text, "csv": csv, "jsonl": jsonl, "parquet": parquet, "avro": avro}
 # Of the shapes that are lines of text: which lines are no records.
 LEFT_OUT: Final[dict[str, Callable[[bytes], bool]]] = {

@@ -14,6 +14,7 @@ class ObjectContext:
     key: str
     version_id: str | None
     member: str | None = None
+    index: int = 0  # of the object that it is or lies in, in the plan
 
     @property
     def uri(self) -> str:
@@ -27,7 +28,11 @@ class ObjectContext:
 
 
 class Engine(Protocol):
-    """One slot's worth of applying. Made per slot; what can be kept warm is kept in the module that makes it."""
+    """One slot's worth of applying. Made per slot; what can be kept warm is kept in the module that makes it.
+
+    Where the pipeline tolerates rejects, a record that cannot be processed goes into the slot's `RejectLog` instead of
+    raising, and nothing of it into the partial.
+    """
 
     @property
     def columns(self) -> frozenset[str] | None:

@@ -1,26 +1,33 @@
 """The Python engine: the user's class over blocks of records, in the tightest loop that counts them."""
 
+import functools
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 from rangemill import formats, partials
 from rangemill.blocks import Block, Whole
 from rangemill.engines import _rows
 from rangemill.engines._object_record import ObjectRecord
 from rangemill.engines._python_class import Context, UserClass, load_class
+from rangemill.engines._records import log_refused, reject
+from rangemill.engines._replay import Replay
 from rangemill.engines.base import FinishedRows, ObjectContext
 from rangemill.errors import AggregateTooLarge, BadRecord, CountMismatch, RangemillError, UserCodeError
 from rangemill.formats.base import Settled
 from rangemill.pipeline import Pipeline
+from rangemill.rejects import Cause, RejectLog
 from rangemill.units import parse_bytes
+
+_OURS: Final = tuple(str(Path(__file__).with_name(name)) for name in ("python.py", "_replay.py", "_records.py"))
 
 
 class PythonEngine:
     """Applies the class to a slot. `start` is called per object, since it is given the object; `merge` joins them."""
 
-    def __init__(self, pipeline: Pipeline, settled: Settled, parameters: dict[str, Any]) -> None:
+    def __init__(self, pipeline: Pipeline, settled: Settled, parameters: dict[str, Any], rejects: RejectLog) -> None:
         self._pipeline = pipeline
         self._settled = settled
         self._parameters = parameters
@@ -33,6 +40,8 @@ class PythonEngine:
         self._slot: Any = None  # of the objects before it
         self._has_slot = False
         self._taken = 0
+        self._rejects = rejects
+        self._replay: Replay | None = None  # of the current object, where rejects are tolerated
 
     columns = None  # whatever the format gives
 
@@ -48,6 +57,11 @@ class PythonEngine:
         if isinstance(block, Whole):
             self._take_whole(block)
             return
+        if self._replay is not None:
+            self._taken += self._replay.take(block)
+            return
+        if self._object is not None:
+            log_refused(self._rejects, self._object, block)
         if self._user.takes_batches:
             self._take_batch(block)
         else:
@@ -72,6 +86,8 @@ class PythonEngine:
                 partial = apply(partial, record)
         except BadRecord as error:
             raise self._bad_record(error, block, taken) from error
+        except MemoryError:  # no fault of the record: the worker died of it
+            raise
         except (Exception, SystemExit) as error:
             offset = self._place(block, taken - 1)
             raise _user_error(error, f"at the record at {self._place_is} {offset}", self._uri, offset) from error
@@ -88,13 +104,17 @@ class PythonEngine:
                 self._partial = user.apply_batch(self._partial, [record])
             else:
                 self._partial = user.apply(self._partial, record)
-        except RangemillError:  # of reading it, which is no fault of the user's code
+        except (RangemillError, MemoryError):  # of reading it, which is no fault of the user's code
             raise
         except (Exception, SystemExit) as error:
-            raise _user_error(error, "in `apply`", self._uri, None) from error
+            if not self._rejects.tolerates:
+                raise _user_error(error, "in `apply`", self._uri, None) from error
+            reject(self._rejects, self._object, 0, None, _cause(error))
+            self._start()  # an object is one record: its partial holds nothing else
+        else:
+            self._taken += 1
         finally:
             record.close()
-        self._taken += 1
 
     def _take_batch(self, block: Block) -> None:
         records: list[Any] = []
@@ -105,6 +125,8 @@ class PythonEngine:
         self._require_all(len(records), block)
         try:
             self._partial = self._user.instance.apply_batch(self._partial, records)
+        except MemoryError:
+            raise
         except (Exception, SystemExit) as error:
             where = f"in the {block.records} records from {self._place_is} {block.offset}"
             raise _user_error(error, where, self._uri, block.offset) from error
@@ -143,12 +165,26 @@ class PythonEngine:
             if at is None
             else Context(at.bucket, at.key, at.uri, at.version_id, self._parameters, at.member)
         )
-        self._partial = start(self._user, context)
         self._is_started = True
+        if at is None or not self._rejects.tolerates or self._settled.format == "object":
+            self._partial = start(self._user, context)
+            return
+        self._replay = Replay(
+            self._user,
+            at,
+            self._settled,
+            self._rejects,
+            self._records,
+            functools.partial(start, self._user, context),
+            functools.partial(merge, self._user),
+            _cause,
+        )
 
     def _end_object(self) -> None:
         if not self._is_started:
             return
+        if self._replay is not None:
+            self._partial, self._replay = self._replay.end(), None
         if self._has_slot:
             self._slot = merge(self._user, self._slot, self._partial)
         else:
@@ -209,15 +245,28 @@ def _user_code(method: str, object_uri: str | None = None) -> Iterator[None]:
 
 def _user_error(error: BaseException, where: str, object_uri: str | None, offset: int | None) -> RangemillError:
     """The failure of user code: type, text, the user's own file and line, and the record."""
+    line = _line(error)
+    what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    of = f"{object_uri}: " if object_uri else ""
+    at = f" ({line})" if line else ""
+    return UserCodeError(f"{of}the pipeline's code raised {what}{at} {where}", object_uri=object_uri, offset=offset)
+
+
+def _line(error: BaseException) -> str:
+    """The user's own file and line."""
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
-        if not frame.filename.startswith(__file__) and not frame.filename.endswith("/contextlib.py")
+        if not frame.filename.startswith(_OURS) and not frame.filename.endswith("/contextlib.py")
     ]
-    line = f" ({frames[-1].filename}:{frames[-1].lineno} in {frames[-1].name})" if frames else ""
-    what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    of = f"{object_uri}: " if object_uri else ""
-    return UserCodeError(f"{of}the pipeline's code raised {what}{line} {where}", object_uri=object_uri, offset=offset)
+    return f"{frames[-1].filename}:{frames[-1].lineno} in {frames[-1].name}" if frames else ""
+
+
+def _cause(error: BaseException) -> Cause:
+    """Why a record is rejected that user code raised at; its text may quote the record."""
+    line, name = _line(error), type(error).__name__
+    what = f"{name}: {error}" if str(error) else name
+    return Cause(UserCodeError.__name__, f"{what} ({line})" if line else what, f"{name} at {line}" if line else name)
 
 
 def _encode(partial: Any, limit_bytes: int, what: str, limit_name: str) -> bytes:

@@ -13,13 +13,14 @@ from rangemill.blocks import Block, Whole
 from rangemill.engines import _sql_bind
 from rangemill.engines._sandbox import Session
 from rangemill.engines._sql_bind import Bound
-from rangemill.engines._sql_chunk import Chunk, load
-from rangemill.engines._sql_names import PARTIAL, Columns, casts, definitions, quote
-from rangemill.engines._sql_readers import LEFT_OUT, shape_of
+from rangemill.engines._sql_chunk import Chunk
+from rangemill.engines._sql_names import PARTIAL, casts, definitions, quote
+from rangemill.engines._sql_sieve import Sieve, insert
 from rangemill.engines.base import FinishedRows, ObjectContext
 from rangemill.errors import AggregateTooLarge, BadStatement, IntegrityError, RangemillError
 from rangemill.formats.base import Settled
 from rangemill.pipeline import Pipeline
+from rangemill.rejects import RejectLog
 from rangemill.units import parse_bytes
 
 CHUNK_BYTES: Final = 64 * 2**20  # one query per 4 MiB costs a third more CPU; beyond 32 MiB little is gained
@@ -33,28 +34,28 @@ def bind(pipeline: Pipeline, settled: Settled) -> Bound:
     """The pipeline's statements over the settled columns. Raises `BadStatement`."""
     if settled.columns is None:
         raise BadStatement("apply.sql: the columns are not known; declare them under `format.columns`")
-    return _bind(msgspec.json.encode(pipeline), json.dumps(settled.columns))
+    return _bind(msgspec.json.encode(pipeline), json.dumps(settled.columns), settled.format == "text")
 
 
 @lru_cache(maxsize=8)
 def _bind(
-    pipeline: bytes, columns: str
+    pipeline: bytes, columns: str, is_text: bool
 ) -> Bound:  # as texts, since a warm worker sees the same pipeline slot after slot
     return _sql_bind.bind(
-        msgspec.json.decode(pipeline, type=Pipeline), [(name, of) for name, of in json.loads(columns)]
+        msgspec.json.decode(pipeline, type=Pipeline), [(name, of) for name, of in json.loads(columns)], is_text=is_text
     )
 
 
 class SqlEngine:
     """Applies the statement to a slot, a chunk at a time."""
 
-    def __init__(self, pipeline: Pipeline, settled: Settled) -> None:
+    def __init__(self, pipeline: Pipeline, settled: Settled, rejects: RejectLog) -> None:
         self._pipeline = pipeline
         self._settled = settled
         self._bound = bind(pipeline, settled)
         self._session = Session()
+        self._sieve = Sieve(self._session, self._bound, settled, rejects)
         self._session.run(f"CREATE TEMP TABLE {PARTIAL} ({definitions(self._bound.partial)})")
-        self._is_binary = shape_of(settled) not in LEFT_OUT
         self._one_object = bool(self._bound.needed & {"_object", "_bucket"})
         self._object = ObjectContext("", "", None)
         self._chunk = Chunk()
@@ -77,7 +78,9 @@ class SqlEngine:
         """See `Engine`. Raises `BadStatement` for a whole object."""
         if isinstance(block, Whole):
             raise BadStatement(f"{self._object.uri}: a whole object has no columns that SQL could read")
-        self._chunk.add(self._object, block, is_binary=self._is_binary)
+        readable = self._sieve.readable(self._object, block)
+        if readable is not None:
+            self._chunk.add(self._object, readable)
         if self._chunk.bytes >= CHUNK_BYTES:
             self._apply()
 
@@ -100,13 +103,13 @@ class SqlEngine:
     def _apply(self) -> None:
         if not self._chunk.blocks:
             return
-        load(self._session, self._chunk, self._bound, self._settled)
+        chunk, self._chunk = self._sieve.load(self._chunk), Chunk()
+        if not chunk.blocks:
+            return
         try:
-            _insert(self._session, self._bound.apply, self._bound.partial)
+            self._taken += self._sieve.apply(chunk)
         except duckdb.Error as error:
-            raise self._statement_error(error) from error
-        self._taken += self._chunk.records
-        self._chunk = Chunk()
+            raise self._statement_error(error, chunk) from error
         self._chunks += 1
         if not self._pipeline.is_folded and self._pipeline.output.format != "parquet":
             self._write()
@@ -123,14 +126,15 @@ class SqlEngine:
         self._written.append(self._session.copy(select, options)[0])
         self._session.run(f"TRUNCATE {PARTIAL}")
 
-    def _statement_error(self, error: duckdb.Error) -> RangemillError:
+    @staticmethod
+    def _statement_error(error: duckdb.Error, chunk: Chunk) -> RangemillError:
         if isinstance(error, duckdb.OutOfMemoryException):
-            return _too_large(error, f"apply.sql over {self._chunk.place()}")
+            return _too_large(error, f"apply.sql over {chunk.place()}")
         return BadStatement(
-            f"apply.sql failed on {self._chunk.place()}: {_sql_bind.message_without_values(error)}; "
-            "where a value may not fit, TRY_CAST gives NULL instead of an error",
-            object_uri=self._chunk.blocks[0][0].uri,
-            offset=self._chunk.blocks[0][1].offset,
+            f"apply.sql failed on {chunk.place()}: {_sql_bind.message_without_values(error)}; "
+            "where a value may not fit, TRY_CAST or TRY gives NULL instead of an error",
+            object_uri=chunk.blocks[0][0].uri,
+            offset=chunk.blocks[0][1].offset,
         )
 
 
@@ -182,15 +186,10 @@ class SqlFolder:
             session.close()
 
 
-def _insert(session: Session, select: str, partial: Columns) -> None:
-    """The statement's rows into the table of P, cast to it (a sum that passes its type is an error)."""
-    session.run(f"INSERT INTO {PARTIAL} SELECT {casts(partial)} FROM ({select}\n)")
-
-
 def _insert_partial(session: Session, bound: Bound, partial: bytes) -> None:
     path = session.put("partial", partial)
     try:
-        _insert(session, f"FROM read_parquet('{path}')", bound.partial)
+        insert(session, f"FROM read_parquet('{path}')", bound.partial)
     except duckdb.Error as error:
         problem = _sql_bind.message_without_values(error)
         raise IntegrityError(f"these {len(partial)} bytes are no partial of this pipeline: {problem}") from error
@@ -203,7 +202,7 @@ def _apply_to_nothing(session: Session, bound: Bound) -> None:
     session.run(f"CREATE OR REPLACE TEMP TABLE _rangemill_nothing ({definitions(bound.records)})")
     session.run("CREATE OR REPLACE TEMP VIEW records AS FROM _rangemill_nothing")
     try:
-        _insert(session, bound.apply, bound.partial)
+        insert(session, bound.apply, bound.partial)
     except duckdb.Error as error:
         raise BadStatement(f"apply.sql over no records: {_sql_bind.message_of(error)}") from error
 

@@ -8,6 +8,8 @@ A format module has:
 - `settle(samples, options, for_sql) -> Settled`: names and types once per job, at Plan;
 - `align(run, range_bytes, object_bytes, pieces, settled, crc, should_stop)`: blocks and rows (see `base`);
 - `records(data, settled, record_type)`: a block's Python records; `locate(data, index)`: where one begins;
+- `spans(data, settled)`: start and end of each record of a block, its delimiter included, in order; without it a record
+  that cannot be decoded cannot be rejected by itself and fails the job;
 - with `RANDOM_ACCESS = True`, instead of `settle` and `align`: `settle_sources(sources, options, for_sql)` and
   `align_source(run, range_bytes, source, settled, columns, should_stop)`, which read where a footer or a header says
   (`base.Source`); `columns` are those that the engine wants, or None;
@@ -22,7 +24,7 @@ import importlib
 import importlib.util
 import inspect
 import pkgutil
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from typing import Any, cast
 
@@ -63,6 +65,18 @@ def has_state(settled: Settled) -> bool:
 def align_takes(name: str, parameter: str) -> bool:
     """Whether the format's `align` has that parameter: `state` or `head`."""
     return parameter in inspect.signature(load(name).align).parameters
+
+
+def has_spans(settled: Settled) -> bool:
+    """Whether the records of a block are stretches of its bytes that can be told apart."""
+    return hasattr(load(settled.shape or settled.format), "spans")
+
+
+def spans_of(settled: Settled) -> Callable[[bytes, Settled], Iterable[tuple[int, int]]]:
+    """The `spans` of the format that a block's bytes are read as; it must have them."""
+    module: Any = load(settled.shape or settled.format)
+    spans: Callable[[bytes, Settled], Iterable[tuple[int, int]]] = module.spans
+    return spans
 
 
 def is_random_access(name: str) -> bool:

@@ -1,15 +1,19 @@
 """What becomes of whole rows: blocks without the header, columns in settled order."""
 
-from collections.abc import Iterator, Sequence
+import csv
+from collections.abc import Callable, Iterator, Sequence
 
-from rangemill.blocks import Block
+from rangemill.blocks import Block, Refused
 from rangemill.errors import BadRecord
 from rangemill.formats import _csv_header, _csv_rows, _encodings, _lines
+from rangemill.formats._csv_automaton import Dialect
 from rangemill.formats._csv_header import Layout
 from rangemill.formats._csv_options import Options
 from rangemill.formats.base import Head, Settled
 
 _HALF_MARKS = (_lines.BOM[:1], _lines.BOM[:2])
+
+Write = Callable[[bytes], bytes]  # whole rows, written anew; raises `BadRecord`, csv.Error
 
 
 class BlockMaker:
@@ -44,14 +48,17 @@ class BlockMaker:
         if not self._is_known:
             self._know(self._header())
         places = self._places_of(data, offset, records)
+        if self._layout is None and self._block_dialect == self._dialect:
+            is_plain = _csv_rows.is_plain(data, self._dialect)
+            return Block(data, offset, records, None if is_plain else places)
+        kept: Sequence[int] = places
+        refused: list[Refused] = []
         if self._block_dialect != self._dialect:
-            data = self._in_plain(data, offset)
-        self._require_utf8(data, offset, places)
+            data, kept, refused = self._written(data, kept, self._dialect, self._in_plain)
         if self._layout is not None:
-            return self._arranged(data, offset, places, *self._layout)
-        if self._block_dialect == self._dialect and _csv_rows.is_plain(data, self._dialect):
-            return Block(data, offset, records)
-        return Block(data, offset, records, places)
+            data, kept, more = self._written(data, kept, self._block_dialect, self._arranged)
+            refused += more
+        return Block(data, offset, records, kept, refused=tuple(refused))
 
     def _header(self) -> bytes:
         if self._head is not None:
@@ -71,45 +78,48 @@ class BlockMaker:
             records, lambda: [offset + start for start, _, _ in _csv_rows.spans(data, self._dialect)]
         )
 
-    def _in_plain(self, data: bytes, offset: int) -> bytes:
+    def _written(
+        self, data: bytes, places: Sequence[int], of: Dialect, write: Write
+    ) -> tuple[bytes, Sequence[int], list[Refused]]:
+        """The rows written anew, with their places; those that cannot be, by themselves."""
         try:
-            return _csv_rows.in_plain(data, self._dialect)
-        except BadRecord as error:
-            at = offset + (error.offset or 0)
-            raise BadRecord(f"the record at byte {at}: {error.message}", offset=at) from None
+            return write(data), places, []
+        except (BadRecord, csv.Error):
+            pass
+        written: list[bytes] = []
+        kept: list[int] = []
+        refused: list[Refused] = []
+        for (start, _, following), place in zip(_csv_rows.spans(data, of), places, strict=True):
+            try:
+                written.append(write(data[start:following]))
+                kept.append(place)
+            except BadRecord as error:
+                refused.append(Refused(place, data[start:following], error.message))
+            except csv.Error as error:
+                refused.append(Refused(place, data[start:following], f"it needs quotes: {error}"))
+        return b"".join(written), kept, refused
 
-    def _require_utf8(self, data: bytes, offset: int, places: Sequence[int]) -> None:
-        if data.isascii():
-            return
-        delimiter = self._block_dialect.delimiter
-        try:
-            (data if len(delimiter) > 1 or delimiter.isascii() else data.replace(delimiter, b",")).decode()
-        except UnicodeDecodeError as error:
-            spans = _csv_rows.spans(data, self._block_dialect)
-            index = next((index for index, (_, _, following) in enumerate(spans) if error.start < following), None)
-            at = offset if index is None else places[index]
-            raise BadRecord(f"the record at byte {at} is not UTF-8: {error.reason}", offset=at) from None
+    def _in_plain(self, data: bytes) -> bytes:
+        return _csv_rows.in_plain(data, self._dialect)
 
-    def _arranged(self, data: bytes, offset: int, places: Sequence[int], layout: Layout, width: int) -> Block:
-        """The rows written anew, with the settled columns in their order; what is missing is null."""
+    def _arranged(self, data: bytes) -> bytes:
+        """With the settled columns in their order; what is missing is null. Raises `BadRecord`."""
+        layout, width = self._layout or ((), 0)
         nulls = self._options.nulls
         null = nulls[0] if nulls else ""
         dialect = self._block_dialect
         bare = not dialect.quote
 
         def rows() -> Iterator[list[str]]:
-            for index, row in enumerate(_csv_rows.cells(data, dialect)):
+            for row in _csv_rows.cells(data, dialect):
                 if len(row) != width and not (len(row) == width + 1 and row[-1] == ""):
-                    at = places[index]
-                    raise BadRecord(
-                        f"the record at byte {at} has {len(row)} columns, its object's header {width}", offset=at
-                    )
+                    raise BadRecord(f"it has {len(row)} columns, its object's header {width}")
                 arranged = [null if place is None else row[place] for place in layout]
                 if bare and (arranged == [""] or arranged[0].encode().startswith(dialect.comment or b"\n")):
-                    raise BadRecord(f"the record at byte {places[index]} needs quotes in the settled order", offset=0)
+                    raise BadRecord("it needs quotes in the settled order")
                 yield arranged
 
-        return Block(_csv_rows.rewritten(rows(), dialect), offset, len(places), places)
+        return _csv_rows.rewritten(rows(), dialect)
 
     def _lone_return(self, data: bytes, offset: int) -> BadRecord:
         spans = _csv_rows.spans(data, self._dialect)

@@ -32,6 +32,7 @@ _BOMS: Final = (  # UTF-32's little-endian one begins with that of UTF-16
 )
 _UNDECIDED: Final = frozenset({"utf-16", "utf-32"})
 _WITHOUT_BOM: Final = frozenset({"latin-1", "windows-1252"})  # every byte may begin such a text
+_LENIENT: Final = {"windows-1252": "surrogateescape"}  # of the others only surrogates may stand alone
 _REMEDY: Final = "declare its `format.encoding`, and run objects of different encodings in jobs of their own"
 
 
@@ -124,14 +125,31 @@ def without_bom(data: bytes, offset: int, encoding: str, bom: str) -> tuple[byte
     return data[found[1] :], found[1]
 
 
-def decode(data: bytes, offset: int, encoding: str, start_of: Callable[[bytes, int], int]) -> str:
-    """The text of a block that begins at `offset`.
+def to_utf8(data: bytes, encoding: str) -> bytes:
+    """Text in UTF-8; a sequence that the encoding does not have (a lone surrogate is one) becomes three bytes that
+    UTF-8 does not have either, so that the record that holds it is refused by whoever decodes it.
 
-    Raises `BadRecord` for a sequence that the encoding does not have (a lone surrogate is one), with the offset of the
-    record: `start_of(data, at)` is where in the block the record begins that has byte `at`.
+    Raises UnicodeDecodeError for what is no sequence at all: a half code unit, a number beyond Unicode.
     """
     try:
-        return data.decode(encoding)
+        return data.decode(encoding).encode()
+    except UnicodeDecodeError:
+        return data.decode(encoding, _LENIENT.get(encoding, "surrogatepass")).encode("utf-8", "surrogatepass")
+
+
+def from_utf8(data: bytes) -> str:
+    """The text of what `to_utf8` gave."""
+    return data.decode("utf-8", "surrogatepass")
+
+
+def decode(data: bytes, offset: int, encoding: str, start_of: Callable[[bytes, int], int]) -> bytes:
+    """The bytes of a block that begins at `offset`, by `to_utf8`.
+
+    Raises `BadRecord` for what is no sequence at all, with the offset of the record: `start_of(data, at)` is where in
+    the block the record begins that has byte `at`.
+    """
+    try:
+        return to_utf8(data, encoding)
     except UnicodeDecodeError as error:
         at = offset + start_of(data, error.start)
         raise BadRecord(
@@ -146,7 +164,7 @@ def lengths(texts: list[str], encoding: str) -> Iterator[int]:
     if encoding in _WITHOUT_BOM or all(map(str.isascii, texts)):
         size = unit_bytes(encoding)
         return map(len, texts) if size == 1 else (size * len(text) for text in texts)
-    return (len(text.encode(encoding)) for text in texts)
+    return (len(text.encode(encoding, "surrogatepass")) for text in texts)
 
 
 def utf8_sample(of: Sample, encoding: str) -> Sample:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import date, datetime
 from typing import Any, Final
 
+from rangemill.errors import BadRecord
 from rangemill.formats import _lines
 from rangemill.formats.base import Sample
 
@@ -16,6 +17,25 @@ _TIMESTAMP: Final = re.compile(r"\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}:\d{2}(?:\.\d{1
 _BOOLEANS: Final = frozenset({"true", "false"})
 _NARROW_DIGITS: Final = 18  # what a DECIMAL in 64 bits holds
 _WIDE_DIGITS: Final = 38
+
+
+def readable[T](samples: Iterable[Callable[[], T]]) -> Iterator[T]:
+    """What these give; a bad record among others settles nothing, and is for the engines to refuse.
+
+    Raises the first one's `BadRecord` when no sample can be read.
+    """
+    first: BadRecord | None = None
+    some = False
+    for read in samples:
+        try:
+            value = read()
+        except BadRecord as error:
+            first = first or error
+            continue
+        some = True
+        yield value
+    if first is not None and not some:
+        raise first
 
 
 def whole_lines(sample: Sample) -> Iterator[tuple[bytes, int]]:

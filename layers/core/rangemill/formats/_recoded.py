@@ -8,6 +8,7 @@ the stored byte of its character.
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from itertools import accumulate, pairwise
 from typing import Final
 
@@ -121,11 +122,12 @@ def _stored(event: Event, local: "_Local", starts: Starts) -> Event:
 
             def compute() -> list[int]:
                 edges = [0, *starts(data)]
-                parts = [data[low:high].decode() for low, high in pairwise(edges)]
+                parts = [_encodings.from_utf8(data[low:high]) for low, high in pairwise(edges)]
                 return list(accumulate(_encodings.lengths(parts, encoding), initial=begin))[1:]
 
-            places = _encodings.Places(event.records, compute)
-        return Block(event.data, local.stored(event.offset), event.records, places, event.file)
+            places = _encodings.Places(event.handed, compute)
+        refused = tuple(replace(each, offset=local.stored(each.offset)) for each in event.refused)
+        return Block(event.data, local.stored(event.offset), event.records, places, event.file, refused)
     if isinstance(event, RangeDone):
         first = local.stored(event.first) if isinstance(event.first, int) else None
         end = local.stored(event.end) if isinstance(event.end, int) else None
@@ -233,12 +235,11 @@ class _Local:
             size = min(size + 2, len(self._raw))
         raw = bytes(self._raw[:size])
         try:
-            text = raw.decode(self.encoding)
+            body = _encodings.to_utf8(raw, self.encoding)
         except UnicodeDecodeError as error:
             at = self._at + error.start
             raise _NotOfEncoding(f"byte {at} is not {self.encoding}: {error.reason}", offset=at) from None
         del self._raw[:size]
-        body = text.encode()
         self._data += body
         self._at += size
         self.end += len(body)
@@ -287,5 +288,5 @@ class _Local:
         return list(accumulate(lengths, initial=self.stored(places[0])))
 
     def _stored_length(self, low: int, high: int) -> int:
-        text = bytes(self._data[low - self._base : high - self._base]).decode("utf-8", "replace")
+        text = _encodings.from_utf8(bytes(self._data[low - self._base : high - self._base]))
         return next(iter(_encodings.lengths([text], self.encoding)))

@@ -98,14 +98,14 @@ class Fixed:
 
     def count(self, data: bytes) -> int:
         """See `Separation`."""
-        return (len(data.decode()) if self._is_transcoded else len(data)) // self._record_bytes
+        return (len(_encodings.from_utf8(data)) if self._is_transcoded else len(data)) // self._record_bytes
 
     def wholes(self, data: bytes) -> list[bytes]:
         """See `Separation`."""
         size = self._record_bytes
         if self._is_transcoded:  # from an encoding whose characters are bytes
-            text = data.decode()
-            return [text[at : at + size].encode() for at in range(0, len(text), size)]
+            text = _encodings.from_utf8(data)
+            return [text[at : at + size].encode("utf-8", "surrogatepass") for at in range(0, len(text), size)]
         return [data[at : at + size] for at in range(0, len(data), size)]
 
     def contents(self, data: bytes) -> Iterable[bytes]:
@@ -128,13 +128,19 @@ class MultiLine:
 
     def finder(self) -> Finder:
         """See `Separation`."""
-        errors = "surrogateescape" if self._encoding == "utf-8" else "replace"  # what is replaced fails in its block
-
         def is_start(line: bytes) -> bool:
-            return self._match(line.decode(self._encoding, errors).removesuffix("\r")) is not None
+            return self._match(self._text(line).removesuffix("\r")) is not None
 
         unit_bytes = _encodings.unit_bytes(self._encoding)
         return MatchingLines(is_start, "\n".encode(self._encoding), unit_bytes, self._max_record_bytes)
+
+    def _text(self, line: bytes) -> str:
+        if self._encoding == "utf-8":
+            return line.decode("utf-8", "surrogateescape")
+        try:
+            return _encodings.from_utf8(_encodings.to_utf8(line, self._encoding))
+        except UnicodeDecodeError:  # its block fails of it
+            return line.decode(self._encoding, "replace")
 
     def count(self, data: bytes) -> int:
         """See `Separation`."""
@@ -148,8 +154,9 @@ class MultiLine:
 
     def _split(self, data: bytes) -> list[bytes]:
         match, starts, at = self._match, [0], 0
+        errors = "surrogateescape" if self._encoding == "utf-8" else "surrogatepass"
         for line in BytesIO(data):
-            text = line.decode("utf-8", "surrogateescape").removesuffix("\n").removesuffix("\r")
+            text = line.decode("utf-8", errors).removesuffix("\n").removesuffix("\r")
             if at and match(text):
                 starts.append(at)
             at += len(line)

@@ -1,7 +1,7 @@
 """What may stand under `format:` beside `type: text`."""
 
 import re
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -19,7 +19,8 @@ _BYTE_ENCODINGS: Final = frozenset(
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"nulls": "null"}):
     """How records are told apart (by lines where nothing is said), what they are encoded in, and what becomes columns.
 
-    `fields` and `bom` are what Plan found in the data; who knows better may say so.
+    `fields` and `bom` are what Plan found in the data; who knows better may say so. `validate: all` holds the values of
+    all columns against their types, not only of those that an SQL statement reads.
     """
 
     delimiter: str | None = None
@@ -32,6 +33,7 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"
     fields: list[str] = []
     encoding: Encoding = "utf-8"
     bom: ByteOrderMark = "optional"
+    validate: Literal["used", "all"] = "used"
     max_record_bytes: int | str = _delimited.DEFAULT_MAX_RECORD_BYTES
 
     def __post_init__(self) -> None:

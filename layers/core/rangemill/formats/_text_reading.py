@@ -1,7 +1,7 @@
 """What the options of text come to: how blocks are separated, transcoded, read into rows, and handed to SQL."""
 
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from io import BytesIO
 from itertools import accumulate, filterfalse
@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from rangemill.blocks import Block
+from rangemill.blocks import Block, Refused
 from rangemill.errors import BadRecord
 from rangemill.formats import _encodings, _lines, _log_lines
 from rangemill.formats._separation import Delimited, Fixed, MultiLine, Newlines, Separation
@@ -41,7 +41,7 @@ class Reading:
         if not data:
             return None
         if options.encoding != "utf-8":
-            data = _encodings.decode(data, offset, options.encoding, self._start_of).encode()
+            data = _encodings.decode(data, offset, options.encoding, self._start_of)
         if _log_lines.has_header(options.preset):
             self._require_same_fields(data, offset)
         if self._shape == "jsonl":
@@ -54,13 +54,38 @@ class Reading:
         return Block(data, offset, count, _encodings.Places(count, lambda: self._places(data, offset)))
 
     def contents(self, data: bytes) -> Iterator[bytes]:
-        """The records of a block without their ends."""
+        """The records of a block without their ends.
+
+        Raises `BadRecord`, offset within `data`, for one whose stored encoding does not hold; UTF-8 is not looked at,
+        since a record is bytes.
+        """
+        if self.options.encoding != "utf-8" and not _is_utf8(data):
+            return self._checked(data)
+        return self._contents(data)
+
+    def spans(self, data: bytes) -> Iterator[tuple[int, int]]:
+        """Start and end of each record of a block, as engines read it."""
+        starts = accumulate(map(len, wholes := self.separation.wholes(data)), initial=0)
+        return (
+            (start, start + len(whole))
+            for start, whole in zip(starts, wholes, strict=False)
+            if self._left_out is None or not self._left_out(whole)
+        )
+
+    def _checked(self, data: bytes) -> Iterator[bytes]:
+        for index, content in enumerate(self._contents(data)):
+            if not _is_utf8(content):
+                at = self._starts(data, 0, "utf-8")[index]
+                raise BadRecord(f"it is not {self.options.encoding}", offset=at)
+            yield content
+
+    def _contents(self, data: bytes) -> Iterator[bytes]:
         contents = self.separation.contents(data)
         return iter(contents) if self._left_out is None else filterfalse(self._left_out, contents)
 
     def rows(self, data: bytes, record_type: Any) -> Iterator[Any]:
         """The records of a block as dicts of texts, or as `record_type`. Raises `BadRecord`, offset within `data`."""
-        for index, content in enumerate(self.contents(data)):
+        for index, content in enumerate(self._contents(data)):
             try:
                 yield self._row(content.decode(), record_type)
             except (BadRecord, UnicodeDecodeError) as error:
@@ -98,27 +123,37 @@ class Reading:
 
     def _json_block(self, data: bytes, offset: int) -> Block | None:
         """The records as JSON lines, in which every text is exact: for SQL, whose readers of text are not."""
-        contents = list(self.contents(data))
+        contents = list(self._contents(data))
         if not contents:
             return None
-        places = self._places(data, offset)
-        texts: list[str] = []
-        rows: list[Any] = []
+        places: Sequence[int] = self._places(data, offset)
+        refused: list[Refused] = []
         try:
-            texts.extend(map(bytes.decode, contents))
-            if self.layout is None:
-                lines = _encode_lines(texts)[:-1].replace(b"\n", b'}\n{"line":')
-                return Block(b'{"line":' + lines + b"}\n", offset, len(texts), places)
-            rows.extend(self._row(text, None) for text in texts)
+            rows = [self._json_row(content) for content in contents]
+        except BadRecord:
+            kept, rows = [], []
+            for content, place in zip(contents, places, strict=True):
+                try:
+                    rows.append(self._json_row(content))
+                    kept.append(place)
+                except BadRecord as error:
+                    refused.append(Refused(place, content, error.message))
+            places = kept
+        if self.layout is None:
+            lines = _encode_lines(rows)[:-1].replace(b"\n", b'}\n{"line":')
+            body = b'{"line":' + lines + b"}\n" if rows else b""
+        else:
+            body = _encode_lines(rows)
+        return Block(body, offset, len(contents), places, refused=tuple(refused))
+
+    def _json_row(self, content: bytes) -> Any:
+        """What JSON holds of a record. Raises `BadRecord`."""
+        try:
+            text = content.decode()
         except UnicodeDecodeError as error:
-            at = places[len(texts)]
-            raise BadRecord(
-                f"the record at byte {at} is not UTF-8, which SQL text must be: {error.reason}", offset=at
-            ) from None
-        except BadRecord as error:
-            at = places[len(rows)]
-            raise BadRecord(f"the record at byte {at}: {error.message}", offset=at) from None
-        return Block(_encode_lines(rows), offset, len(rows), places)
+            of = "UTF-8" if self.options.encoding == "utf-8" else self.options.encoding
+            raise BadRecord(f"it is not {of}, and SQL needs text: {error.reason}") from None
+        return text if self.layout is None else self._row(text, None)
 
     def _count(self, data: bytes) -> int:
         if self._left_out is None:
@@ -135,7 +170,7 @@ class Reading:
         if encoding == "utf-8":
             sizes: Iterable[int] = map(len, wholes)
         else:
-            sizes = _encodings.lengths([whole.decode() for whole in wholes], encoding)
+            sizes = _encodings.lengths([_encodings.from_utf8(whole) for whole in wholes], encoding)
         starts = array("q", accumulate(sizes, initial=offset))[:-1]
         if self._left_out is None:
             return starts
@@ -171,6 +206,16 @@ class Reading:
                     f"{' '.join(self.options.fields)!r:.300}; run such objects in a job of their own",
                     offset=at,
                 )
+
+
+def _is_utf8(data: bytes) -> bool:
+    if data.isascii():
+        return True
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _separation(options: Options) -> Separation:

@@ -35,13 +35,12 @@ def line_block(data: bytes, offset: int, encoding: str, bom: str, left_out: Call
     if encoding == "utf-8":
         count = _lines.count_except(data, left_out)
         return Block(data, offset, count) if count else None
-    text = _encodings.decode(data, offset, encoding, lambda stored, at: line_start(stored, at, encoding))
-    body = text.encode()
+    body = _encodings.decode(data, offset, encoding, lambda stored, at: line_start(stored, at, encoding))
     count = _lines.count_except(body, left_out)
 
     def places() -> list[int]:
         lines = list(BytesIO(body))
-        sizes = _encodings.lengths([line.decode() for line in lines], encoding)
+        sizes = _encodings.lengths([_encodings.from_utf8(line) for line in lines], encoding)
         starts = accumulate(sizes, initial=offset)
         return [start for line, start in zip(lines, starts, strict=False) if not left_out(line)]
 
@@ -72,4 +71,4 @@ def whole_lines(sample: Sample, encoding: str) -> Iterator[tuple[bytes, int]]:
     for start, stop in pairwise(starts):
         line = data[start:stop].removesuffix(end)
         text = _encodings.decode(line, offset + start, encoding, lambda *_: 0)
-        yield text.removesuffix("\r").encode(), offset + start
+        yield text.removesuffix(b"\r"), offset + start

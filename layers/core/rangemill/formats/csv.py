@@ -18,7 +18,7 @@ from rangemill.formats.base import Crc, Event, Head, Sample, Settled
 from rangemill.ranges import ByteRange
 from rangemill.units import parse_bytes
 
-__all__ = ["Options", "align", "counts_from_start", "locate", "look_behind", "records", "rows", "settle"]
+__all__ = ["Options", "align", "counts_from_start", "locate", "look_behind", "records", "rows", "settle", "spans"]
 
 
 def look_behind(settled: Settled) -> int:
@@ -107,6 +107,11 @@ def rows(data: bytes, settled: Settled) -> Iterator[list[str]]:
             at = next(islice((start for start, _, _ in _csv_rows.spans(data, dialect)), index, None))
             raise BadRecord(f"it has {len(row)} columns, not {columns}", offset=at)
         yield row
+
+
+def spans(data: bytes, settled: Settled) -> Iterator[tuple[int, int]]:
+    """See the package."""
+    return ((start, following) for start, _, following in _csv_rows.spans(data, _csv_options.of(settled).block_dialect))
 
 
 def locate(data: bytes, index: int) -> int:

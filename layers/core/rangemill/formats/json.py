@@ -5,13 +5,14 @@ layout is settled once: by `path`, by `layout`, or by what the first object begi
 """
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, Literal
 
 import msgspec
 
 from rangemill.blocks import Block
 from rangemill.errors import BadRecord, IncompleteProof, RecordTooLarge
-from rangemill.formats import _delimited, _encodings, _json_guess, _json_split, _lines, _recoded, jsonl
+from rangemill.formats import _delimited, _encodings, _infer, _json_guess, _json_split, _lines, _recoded, jsonl
 from rangemill.formats._encodings import ByteOrderMark, Encoding
 from rangemill.formats._json_structure import Path
 from rangemill.formats.base import Crc, Event, Sample, Settled
@@ -25,7 +26,8 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What may stand under `format:` beside `type: json`.
 
     `path`: the names, joined by dots, of the members that lead to the array; `layout`: `array`, or `values` for one
-    value after the other; `columns`: name → SQL type, for SQL pipelines.
+    value after the other; `columns`: name → SQL type, for SQL pipelines; `validate: all` holds every value against its
+    column's type, not only what the statement reads.
     """
 
     path: str = ""
@@ -33,6 +35,7 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     columns: dict[str, str] = {}
     max_record_bytes: int | str = _delimited.DEFAULT_MAX_RECORD_BYTES
     encoding: Encoding = "utf-8"
+    validate: Literal["used", "all"] = "used"
     bom: ByteOrderMark = "optional"  # what Plan found in the data
 
     def __post_init__(self) -> None:
@@ -95,13 +98,16 @@ def _objects(sample: Sample, settled: Settled, known: list[dict[str, Any]]) -> l
     )
     objects: list[dict[str, Any]] = []
     names = {name for one in known for name in one}
+    elements = (
+        partial(jsonl.object_of, event.data, sample.object_uri, event.offset)
+        for event in events
+        if isinstance(event, Block)
+    )
     try:
-        for event in events:
-            if isinstance(event, Block):
-                found = jsonl.object_of(event.data, sample.object_uri, event.offset)
-                if sample.offset and 2 * len(names & found.keys()) < len(found):
-                    return []  # guessed wrong: these are parts of elements
-                objects.append(found)
+        for found in _infer.readable(elements):
+            if sample.offset and 2 * len(names & found.keys()) < len(found):
+                return []  # guessed wrong: these are parts of elements
+            objects.append(found)
     except IncompleteProof:  # the sample ends
         return objects
     except (BadRecord, RecordTooLarge) as error:
@@ -154,3 +160,4 @@ def align(
 
 records = jsonl.records
 locate = jsonl.locate
+spans = jsonl.spans

@@ -4,8 +4,10 @@ A line of nothing but spaces, tabs and a return is no record: it is neither coun
 order mark at the object's start is not part of the first record.
 """
 
+import json
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from functools import partial
+from typing import Any, Literal
 
 import msgspec
 
@@ -21,12 +23,14 @@ from rangemill.units import parse_bytes
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What may stand under `format:` beside `type: jsonl`. `columns`: name → SQL type, for SQL pipelines.
 
-    `bom` is what Plan found in the data.
+    `validate: all` holds every value against its column's type, not only what the statement reads. `bom` is what Plan
+    found in the data.
     """
 
     columns: dict[str, str] = {}
     max_record_bytes: int | str = _delimited.DEFAULT_MAX_RECORD_BYTES
     encoding: Encoding = "utf-8"
+    validate: Literal["used", "all"] = "used"
     bom: ByteOrderMark = "optional"
 
     def __post_init__(self) -> None:
@@ -53,7 +57,9 @@ def settle(samples: list[Sample], options: dict[str, Any], for_sql: bool) -> Set
         return Settled("jsonl", options, notes=notes)
     encoding = told.get("encoding", given.encoding)
     lines = ((line, sample, at) for sample in samples for line, at in _transcoded.whole_lines(sample, encoding))
-    objects = (object_of(line, sample.object_uri, at) for line, sample, at in lines if not _lines.is_blank(line))
+    objects = _infer.readable(
+        partial(object_of, line, sample.object_uri, at) for line, sample, at in lines if not _lines.is_blank(line)
+    )
     return Settled("jsonl", options, columns=columns_of(objects, given.columns), notes=notes)
 
 
@@ -120,8 +126,23 @@ def records(data: bytes, settled: Settled, record_type: Any) -> Iterator[Any]:  
             value = decode(line)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             kind = "does not fit its type" if isinstance(error, msgspec.ValidationError) else "is not JSON"
-            raise BadRecord(f"it {kind}: {error}", offset=locate(data, index)) from None
+            problem = "it holds half of a surrogate pair, which is no character" if _has_half(line) else error
+            raise BadRecord(f"it {kind}: {problem}", offset=locate(data, index)) from None
         yield value
+
+
+def _has_half(line: bytes) -> bool:
+    """Whether a line is JSON but for a lone surrogate in a string, which Python's own reader takes."""
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return any("\ud800" <= character <= "\udfff" for character in json.dumps(value, ensure_ascii=False))
+
+
+def spans(data: bytes, settled: Settled) -> Iterator[tuple[int, int]]:  # noqa: ARG001 - the interface
+    """See the package: lines that are not blank."""
+    return ((at, at + len(line)) for line, at in _lines.with_starts(data) if not _lines.is_blank(line))
 
 
 def locate(data: bytes, index: int) -> int:

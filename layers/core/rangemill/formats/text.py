@@ -6,6 +6,7 @@ or `preset` a record is a row of columns.
 """
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -28,6 +29,7 @@ __all__ = [
     "look_behind",
     "records",
     "settle",
+    "spans",
 ]
 
 _SUSPICIOUS_BYTES: Final = 2**10  # of samples without a delimiter
@@ -132,7 +134,7 @@ def _columns(reading: Reading, samples: list[Sample], for_sql: bool) -> list[tup
     types = layout.types | options.columns
     seen: dict[str, set[str]] = {name: set() for name in layout.names if name not in types}
     if for_sql and seen and options.preset is None:
-        for row in _sampled_rows(reading, samples):
+        for row in _infer.readable(_sampled_rows(reading, samples)):
             for name, values in seen.items():
                 value = row[name]
                 if value is not None:
@@ -141,18 +143,20 @@ def _columns(reading: Reading, samples: list[Sample], for_sql: bool) -> list[tup
     return [(name, types.get(name, "VARCHAR")) for name in layout.names]
 
 
-def _sampled_rows(reading: Reading, samples: list[Sample]) -> Iterator[dict[str, str | None]]:
+def _sampled_rows(reading: Reading, samples: list[Sample]) -> Iterator[Callable[[], dict[str, str | None]]]:
     for sample in samples:
         contents = _infer.whole_lines(sample) if reading.is_plain else reading.sampled(sample)
         for content, offset in contents:
-            try:
-                yield reading.row(content)
-            except BadRecord as error:
-                raise BadRecord(
-                    f"{sample.object_uri}: the record at byte {offset}: {error.message}",
-                    object_uri=sample.object_uri,
-                    offset=offset,
-                ) from None
+            yield partial(_sampled_row, reading, content, sample.object_uri, offset)
+
+
+def _sampled_row(reading: Reading, content: bytes, object_uri: str, offset: int) -> dict[str, str | None]:
+    try:
+        return reading.row(content)
+    except BadRecord as error:
+        raise BadRecord(
+            f"{object_uri}: the record at byte {offset}: {error.message}", object_uri=object_uri, offset=offset
+        ) from None
 
 
 def align(
@@ -180,6 +184,11 @@ def records(data: bytes, settled: Settled, record_type: Any) -> Iterator[Any]:
     if reading.layout is None and reading.options.preset is None:
         return reading.contents(data)
     return reading.rows(data, record_type)
+
+
+def spans(data: bytes, settled: Settled) -> Iterator[tuple[int, int]]:
+    """See the package."""
+    return _text_reading.of(settled).spans(data)
 
 
 def locate(data: bytes, index: int) -> int:
