@@ -416,7 +416,7 @@ def test_a_read_that_makes_no_progress_ends_as_transient_and_says_where(
         got.extend(objects.read(pin, 0, len(BODY)))
     assert b"".join(got) == BODY[:250]
     assert caught.value.offset == 250
-    assert objects.requests < 12
+    assert objects.requests < 18  # the next span was being read ahead
 
 
 @pytest.mark.parametrize(

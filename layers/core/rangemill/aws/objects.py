@@ -1,6 +1,7 @@
 """The input objects: pinned by HEAD, listed by page, read under `If-Match` and never taken at their word."""
 
 import base64
+import threading
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final, NoReturn
@@ -17,7 +18,7 @@ from botocore.exceptions import (
 )
 from urllib3.exceptions import HTTPError
 
-from rangemill.aws import failures
+from rangemill.aws import ahead, failures
 from rangemill.errors import ChecksumMismatch, ObjectChanged, ObjectMissing, Transient
 from rangemill.gateways import Head, Listing
 from rangemill.ledger import CRC_FUNCTIONS, DEFAULT_CRC
@@ -46,6 +47,7 @@ class S3Objects:
     def __init__(self, client: "S3Client") -> None:
         self._client = client
         self._requests = 0
+        self._counting = threading.Lock()  # spans are read by threads
 
     @property
     def requests(self) -> int:
@@ -80,7 +82,7 @@ class S3Objects:
         """One page of at most 1,000 objects."""
         start: dict[str, Any] = {"StartAfter": after} if after is not None else {}
         while True:
-            self._requests += 1
+            self._count_request()
             try:
                 response = self._client.list_objects_v2(Bucket=bucket, Prefix=prefix, **start)
             except (ClientError, BotoCoreError) as error:
@@ -105,25 +107,25 @@ class S3Objects:
         )
 
     def read(self, pin: PinnedObject, start: int, stop_hint: int) -> Iterator[bytes]:
-        """Pieces from `start`, in large reads up to `stop_hint`, then in small growing ones to the object's end.
+        """Pieces from `start`, in large reads ahead up to `stop_hint`, then in small growing ones to the object's end.
 
         Of a member of an archive the positions are in the member, and what is asked for in the archive.
         """
-        position = start
         stop_hint = min(stop_hint, pin.size_bytes)
-        tail = TAIL_FIRST_BYTES
+        spans = (
+            ByteRange(pin.base + at, pin.base + min(at + GET_BYTES, stop_hint))
+            for at in range(start, stop_hint, GET_BYTES)
+        )
+        yield from ahead.pieces(spans, lambda span: self._read_span(pin, span))
+        position, tail = max(start, stop_hint), TAIL_FIRST_BYTES
         while position < pin.size_bytes:
-            if position < stop_hint:
-                end = min(position + GET_BYTES, stop_hint)
-            else:
-                end = min(position + tail, pin.size_bytes)
-                tail = min(tail * 2, GET_BYTES)
+            end = min(position + tail, pin.size_bytes)
             yield from self._read_span(pin, ByteRange(pin.base + position, pin.base + end))
-            position = end
+            position, tail = end, min(tail * 2, GET_BYTES)
 
     def read_whole(self, pin: PinnedObject) -> tuple[PinnedObject, Iterator[bytes]]:
         """A small object by one GET, and its pin completed with the version and CRC that came with it."""
-        self._requests += 1
+        self._count_request()
         try:
             response: Any = self._client.get_object(
                 Bucket=pin.bucket,
@@ -179,7 +181,7 @@ class S3Objects:
             time.sleep(_BACKOFF_SECONDS * 2**failures_in_a_row)
 
     def _get(self, pin: PinnedObject, span: ByteRange) -> Iterator[bytes]:
-        self._requests += 1
+        self._count_request()
         try:
             response: Any = self._client.get_object(
                 Bucket=pin.bucket,
@@ -206,8 +208,12 @@ class S3Objects:
         finally:
             body.close()
 
+    def _count_request(self) -> None:
+        with self._counting:
+            self._requests += 1
+
     def _head(self, bucket: str, key: str, version_id: str | None) -> Any:
-        self._requests += 1
+        self._count_request()
         try:
             return self._client.head_object(
                 Bucket=bucket, Key=key, ChecksumMode="ENABLED", **_version_argument(version_id)
@@ -227,7 +233,7 @@ class S3Objects:
         combine = CRC_FUNCTIONS[name][1]
         crc, marker, covered = 0, 0, 0
         while True:
-            self._requests += 1
+            self._count_request()
             try:
                 answer: Any = self._client.get_object_attributes(
                     Bucket=bucket,
