@@ -43,6 +43,17 @@ EVENTS = json.dumps({"Records": [{"a": n} for n in range(9)]}, indent=1).encode(
         (b'{"a":1}{"a":2}\n{"a":\n3}', ("json", None, None)),
         (b"PAR1\x15\x04", ("parquet", None, None)),
         (b"Obj\x01\x04", ("avro", None, None)),
+        (b'[{"a":1},{"a":2},{"a"', ("json", None, None)),  # cut off, or broken further on: not text
+        (b'[{"a":1},{"a":2},{"a":x},{"a":3}]', ("json", None, None)),
+        (ARRAY[:-20], ("json", None, None)),
+        (b'{"a": [1, 2', ("json", None, None)),
+        (b'{"a": {"b": x, "c": 1}}', ("json", None, None)),
+        (b'{"a":1}\n{"a":2}\n{"a"', ("jsonl", None, None)),
+        (b'{"a":1}\n{"a":}\n{"a":3}\n', ("jsonl", None, None)),
+        (b'{"a":1}, 5\n{"a":2}, 6\n{"a":3}, 7\n', ("csv", ",", False)),
+        (b"[1] first\n[2] second\n", ("text", None, None)),
+        (b"[[1] first\n[2] second\n", ("text", None, None)),
+        (b"[{} x\n", ("text", None, None)),
         (b"just a line\nand another, with a comma\n", ("text", None, None)),
         (b"[2026-11-20] started\n[2026-11-20] done\n", ("text", None, None)),
         (b"{not json}\n{nor this}\n", ("text", None, None)),
@@ -113,9 +124,9 @@ def test_options_beside_auto_go_to_the_format() -> None:
 
 
 def test_a_path_says_that_a_line_of_json_holds_the_records() -> None:
-    assert resolved(b'{"Records": [{"a": 1}, {"a": 2}]}').type == "jsonl"
-    found = resolved(b'{"Records": [{"a": 1}, {"a": 2}]}', path="Records")
-    assert (found.type, found.options) == ("json", {"path": "Records"})
+    assert resolved(b'{"Others": [{"a": 1}, {"a": 2}]}').type == "jsonl"
+    found = resolved(b'{"Others": [{"a": 1}, {"a": 2}]}', path="Others")
+    assert (found.type, found.options) == ("json", {"path": "Others"})
 
 
 def test_a_first_row_of_data_is_no_header_and_the_job_says_so() -> None:
@@ -152,3 +163,43 @@ def test_objects_too_small_to_tell_go_along(others: list[bytes]) -> None:
 def test_what_is_of_no_format_is_refused_with_what_to_do() -> None:
     with pytest.raises(BadRecord, match=r"of no format that is known.*`unit: object`"):
         auto.resolve([sample(b"\x89PNG\0\0")], {})
+
+
+ONE_LINE = json.dumps({"Records": [{"a": n} for n in range(9)], "more": 1}).encode()
+
+
+@pytest.mark.parametrize(
+    ("data", "more", "is_found"),
+    [
+        (ONE_LINE, 0, True),
+        (EVENTS, 0, True),
+        (b'{"Records":[]}', 0, True),
+        (b'{ "Records" :\n[ {"a": 1}, {"a"', 10**6, True),  # the head of a large object
+        (ONE_LINE[:50], 10**6, True),
+        (ONE_LINE + b"\n" + ONE_LINE, 0, False),  # JSON lines
+        (ONE_LINE + b"\n" + ONE_LINE, 10**6, False),
+        (b'{"Records":[1]}', 0, False),
+        (b'{"a":1,"Records":[{}]}', 0, False),
+        (b'{"Others":[{}]}', 0, False),
+    ],
+)
+def test_the_records_of_a_log_of_events_are_its_elements_and_the_job_says_so(
+    data: bytes, more: int, is_found: bool
+) -> None:
+    found = auto.resolve([sample(data, more=more)], {})
+    assert found is not None
+    assert found.options.get("path") == ("Records" if is_found else None)
+    assert bool(found.notes) == is_found
+    chosen = auto.resolve([sample(data, more=more)], {"layout": "values"})
+    assert chosen is not None
+    assert (chosen.type, chosen.options, chosen.notes) == ("json", {"layout": "values"}, [])
+
+
+def test_a_line_with_all_records_among_json_lines_is_a_line() -> None:
+    lines = sample(ONE_LINE + b"\n" + ONE_LINE + b"\n", "s3://b/lines")
+    for heads in ([sample(ONE_LINE), lines], [lines, sample(ONE_LINE)]):
+        found = auto.resolve(heads, {})
+        assert found is not None
+        assert (found.type, found.options, found.notes) == ("jsonl", {}, [])
+    with pytest.raises(BadRequest, match="different formats"):
+        auto.resolve([sample(EVENTS), lines], {})

@@ -3,12 +3,13 @@
 import json
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rangemill import formats
 from rangemill.blocks import Block, RangeDone
-from rangemill.errors import RangemillError
+from rangemill.errors import BadRecord, RangemillError
 from rangemill.formats.base import Sample
 from rangemill.ledger import CRC_FUNCTIONS, THROUGH, merge, prove, segment_of
 from rangemill.ranges import tile
@@ -71,3 +72,30 @@ def test_elements_of_every_encoding(  # noqa: C901 - one run after the other, as
     assert [element for _, element in found] == values
     for place, element in found:
         assert json.JSONDecoder().raw_decode(data[place:].decode(encoding))[0] == element
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16-be"])
+@pytest.mark.parametrize(
+    ("text", "options", "problem"),
+    [
+        ('[{"a":1},{"a"', {}, "before its array is closed"),
+        ('[{"a":1}, {"a":1}\n', {"layout": "array"}, "before its array is closed"),
+        ('{"r":[{"a":1}] ', {"path": "r"}, "inside its JSON document"),
+    ],
+)
+def test_an_array_that_is_not_closed_fails_at_plan(
+    encoding: str, text: str, options: dict[str, str], problem: str
+) -> None:
+    data = text.encode(encoding)
+    module: Any = formats.load("json")
+    options = options | {"encoding": encoding}
+    tail = Sample("s3://b/k", data[4:], 10**6, 10**6 + len(data) - 4)
+    for samples in (
+        [Sample("s3://b/k", data, 0, len(data))],
+        [Sample("s3://b/k", data[:4], 0, tail.object_bytes), tail],
+    ):
+        with pytest.raises(BadRecord, match=rf"s3://b/k: the object ends at byte \d+ {problem}") as caught:
+            module.settle(samples, options, False)
+        assert (caught.value.object_uri, caught.value.offset) == ("s3://b/k", samples[0].object_bytes)
+    closed = data + ("}" if "path" in options else "]").encode(encoding)
+    module.settle([Sample("s3://b/k", closed, 0, len(closed))], options, False)

@@ -33,6 +33,9 @@ _SPOKEN_OF: Final = {
 }
 _NUMBER: Final = re.compile(r"[+-]?\d[\d.,_]*(?:[eE][+-]?\d+)?")
 _MOST_LINES: Final = 100
+_EVENTS: Final = re.compile(r'[ \t\r\n]*\{[ \t\r\n]*"Records"[ \t\r\n]*:[ \t\r\n]*\[[ \t\r\n]*[{\]]')  # as CloudTrail's
+_FIRST_MEMBER: Final = re.compile(r'[ \t\r\n]*\{[ \t\r\n]*"(?:[^"\\\r\n]|\\.)*"[ \t\r\n]*:')
+_FIRST_ELEMENT: Final = re.compile(r"[ \t\r\n]*\[[ \t\r\n]*[{\[]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,17 +97,23 @@ def _json(text: str, lines: list[str], is_whole: bool) -> Guess | None:
         return None
     wholes = [line for line in lines if line.strip(" \t\r")]
     values = [_value(line) for line in wholes]
+    if _EVENTS.match(text) and (_value(text) if is_whole else not all(values[:1])):
+        # On one line it may as well be the only record of a file of JSON lines, whose neighbours then tell.
+        return Guess("json", {"path": "Records"}, sure=not all(values))
     if all(values):
         # One line of an array is an array of records; one of an object is a record.
         return Guess("json" if begin == "[" and len(wholes) == 1 else "jsonl")
-    if is_whole and not _value(text) and not _values(text):
-        return None  # it only begins like JSON
-    second = text.lstrip(" \t\r\n")[1:].lstrip(" \t\r\n")[:1]
-    if begin == "{" and second not in ('"', "}"):
-        return None
-    if begin == "[" and second not in ('"', "]", "{", "[", "-", "t", "f", "n") and not second.isdigit():
-        return None
-    return Guess("json")
+    if len(values) > 1 and values[0] and 2 * sum(values) >= len(values):
+        return Guess("jsonl")  # of which some lines are broken
+    return Guess("json") if _begins_as_json(text) and (not is_whole or _is_meant_as_json(text)) else None
+
+
+def _begins_as_json(text: str) -> bool:
+    begin = text.lstrip(" \t\r\n")
+    second = begin[1:].lstrip(" \t\r\n")[:1]
+    if begin[:1] == "{":
+        return second in ('"', "}") and bool(second)
+    return bool(second) and (second in '"]{[-tfn' or second.isdigit())
 
 
 def _value(text: str) -> bool:
@@ -116,6 +125,35 @@ def _value(text: str) -> bool:
     except (msgspec.DecodeError, RecursionError):
         return False
     return True
+
+
+def _is_meant_as_json(text: str) -> bool:
+    """Whether a text is JSON, or cannot be meant as anything else: it was cut off, or is broken further on."""
+    if _value(text) or _values(text):
+        return True
+    import json  # noqa: PLC0415 - msgspec does not say where a value ends
+
+    try:
+        json.JSONDecoder().raw_decode(text.lstrip(" \t\r\n"))
+    except json.JSONDecodeError as error:
+        return error.pos >= len(text.strip(" \t\r\n")) or bool(_FIRST_MEMBER.match(text)) or _has_element(text)
+    except (ValueError, RecursionError):
+        return True
+    return False  # a whole value, and something else behind it
+
+
+def _has_element(text: str) -> bool:
+    """Whether a text begins with an array whose first element is a whole array or object."""
+    import json  # noqa: PLC0415 - msgspec does not say where a value ends
+
+    begin = _FIRST_ELEMENT.match(text)
+    if begin is None:
+        return False
+    try:
+        _, end = json.JSONDecoder().raw_decode(text, begin.end() - 1)
+    except (ValueError, RecursionError):
+        return False
+    return text[end:].lstrip(" \t\r\n")[:1] in (",", "]")
 
 
 def _values(text: str) -> bool:

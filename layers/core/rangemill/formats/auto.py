@@ -59,9 +59,17 @@ def resolve(samples: list[Sample], options: dict[str, Any]) -> Resolved | None:
             object_uri=uri,
             offset=0,
         )
+    offered = found.options
+    if "path" in offered and {"path", "layout"} & options.keys():
+        offered = {}
+    elif "path" in offered:
+        notes.append(
+            f"{uri} begins with its member 'Records', an array, whose elements are read as the records; "
+            "`type: jsonl`, or `layout: values`, reads objects as they are"
+        )
     known = formats.load(found.name).Options
     names = {field.encode_name for field in msgspec.structs.fields(known)}
-    chosen = {name: value for name, value in found.options.items() if name in names} | options
+    chosen = {name: value for name, value in offered.items() if name in names} | options
     try:
         msgspec.convert(chosen, known)
     except msgspec.ValidationError as error:
@@ -85,6 +93,7 @@ def _agreed(heads: list[Sample]) -> tuple[Guess, list[str]]:
     first, agreed = next((pair for pair in guesses if pair[1].sure), guesses[0])
     for head, found in guesses:
         fits = found.name == agreed.name and found.options.get("delimiter") == agreed.options.get("delimiter")
+        fits = fits or (agreed.name == "jsonl" and found.name == "json" and not found.sure)  # a line with all records
         if not fits and (found.sure or agreed.name not in ("csv", "text")):
             raise BadRequest(
                 f"the objects of this job are of different formats by their first bytes: {first.object_uri} is "

@@ -63,17 +63,38 @@ def settle(samples: list[Sample], options: dict[str, Any], for_sql: bool) -> Set
     told, notes = _encodings.settle(samples, parsed.encoding)
     encoding = told.get("encoding", parsed.encoding)
     if encoding == "utf-8":
+        _require_closed(samples, samples, parsed)
         return msgspec.structs.replace(_settle(samples, options, parsed.columns, for_sql), notes=notes)
-    samples = [_encodings.utf8_sample(sample, encoding) for sample in samples]
+    stored, samples = samples, [_encodings.utf8_sample(sample, encoding) for sample in samples]
+    _require_closed(stored, samples, parsed)
     settled = _settle(samples, options | {"encoding": "utf-8"}, parsed.columns, for_sql)
     return msgspec.structs.replace(settled, options=options | told, notes=notes)
 
 
+def _require_closed(stored: list[Sample], samples: list[Sample], options: Options) -> None:
+    """Raise `BadRecord` for an array that the object's last byte does not close: before any work is done."""
+    is_array = options.path or options.layout == "array" or (options.layout == "auto" and _begins(samples) == b"[")
+    for at, sample in zip(stored, samples, strict=True):
+        last = sample.data.rstrip(_SPACE)[-1:]
+        is_end = at.offset + len(at.data) == at.object_bytes
+        if is_array and is_end and last and last != (b"}" if options.path else b"]"):
+            what = "inside its JSON document" if options.path else "before its array is closed"
+            raise BadRecord(
+                f"{at.object_uri}: the object ends at byte {at.object_bytes} {what}; perhaps it was cut off",
+                object_uri=at.object_uri,
+                offset=at.object_bytes,
+            )
+
+
+def _begins(samples: list[Sample]) -> bytes:
+    """What the first object begins with."""
+    heads = [sample for sample in samples if sample.offset == 0]
+    return _lines.without_bom(heads[0].data, 0)[0].lstrip(_SPACE)[:1] if heads else b""
+
+
 def _settle(samples: list[Sample], options: dict[str, Any], declared: dict[str, str], for_sql: bool) -> Settled:
     """The same for samples in UTF-8."""
-    heads = [sample for sample in samples if sample.offset == 0]
-    begins = [_lines.without_bom(sample.data, 0)[0].lstrip(_SPACE)[:1] for sample in heads]
-    settled = Settled("json", options, header="[" if begins[:1] == [b"["] else "", shape="jsonl")
+    settled = Settled("json", options, header="[" if _begins(samples) == b"[" else "", shape="jsonl")
     if not for_sql:
         return settled
     objects: list[dict[str, Any]] = []
