@@ -104,8 +104,9 @@ def test_a_byte_that_is_no_character_may_be_the_delimiter(range_bytes: int) -> N
     settled = module.settle([Sample("o", latin, 0, len(latin))], {"delimiter": r"\xff", "encoding": "latin-1"}, True)
     assert sql_rows(blocks_of(latin, range_bytes, settled), settled)[0] == [["é", 2]]
     bad = data + b'\xc3\xff"\xff"\n'
+    blocks = blocks_of(bad, range_bytes, module.settle([Sample("o", data, 0, len(data))], {"delimiter": r"\xff"}, True))
     with pytest.raises(BadRecord, match=f"the record at byte {len(data)}.* not UTF-8"):
-        blocks_of(bad, range_bytes, module.settle([Sample("o", data, 0, len(data))], {"delimiter": r"\xff"}, True))
+        sql_rows(blocks, settled)
 
 
 def test_rows_as_bytes_stay_as_they_are_stored() -> None:
@@ -119,8 +120,10 @@ def test_rows_as_bytes_stay_as_they_are_stored() -> None:
     rows = [row for block in blocks for row in module.records(block.data, settled, None)]
     assert rows == [b'"1||2"||"3"', b'"x|"||"|y"']
     bare = module.settle([Sample("o", data, 0, len(data))], {"delimiter": "||", "as": "bytes", "quote": ""}, False)
-    with pytest.raises(BadRecord, match="needs quotes"):
-        blocks_of(b"b||a\n1||x|\n", 100, bare, lambda: iter([b"b||a\n"]))
+    (block,) = blocks_of(b"b||a\n1||x|\n", 100, bare, lambda: iter([b"b||a\n"]))
+    (refused,) = block.refused
+    assert (block.records, refused.offset, refused.data) == (1, 5, b"1||x|\n")
+    assert "needs quotes" in refused.problem
 
 
 @pytest.mark.parametrize(

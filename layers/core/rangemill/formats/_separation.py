@@ -128,6 +128,7 @@ class MultiLine:
 
     def finder(self) -> Finder:
         """See `Separation`."""
+
         def is_start(line: bytes) -> bool:
             return self._match(self._text(line).removesuffix("\r")) is not None
 
