@@ -30,6 +30,7 @@ e2e: bootstrap ## The template on the local cloud
 deploy: bootstrap ## Check the pipelines, build, and deploy to the account of your credentials (sam asks first)
 	@$(RUN)rangemill check
 	@PATH="$$PWD/tools/sam/.venv/bin:$$PATH" sam build
+	@$(RUN)python -m rangemill_cli.bytecode
 	@PATH="$$PWD/tools/sam/.venv/bin:$$PATH" sam deploy --guided
 
 clean: ## Stop the local cloud and remove what was built (environments stay)

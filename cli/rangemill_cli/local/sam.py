@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from rangemill_cli import bytecode
 from rangemill_cli.errors import EnvironmentProblem
 from rangemill_cli.local import stacks
 from rangemill_cli.local.cloud import STACK, LocalCloud
@@ -103,6 +104,7 @@ def _deploy(
         (folder / "built.json").unlink(missing_ok=True)
         say(f"Building with SAM for {host_architecture()} …")
         _sam(cloud, paths, project, _build_arguments(project, folder), "sam build")
+        bytecode.compile_build(build_dir)
         (folder / "built.json").write_text(json.dumps({"fingerprint": fingerprint}))
     # A nonce names one life of one cloud: after a restart the account is empty, and the record says nothing.
     target = {"fingerprint": fingerprint, "nonce": cloud.nonce, "endpoint_url": cloud.endpoint_url}
