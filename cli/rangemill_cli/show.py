@@ -127,6 +127,9 @@ def summary(document: dict[str, Any], *, with_error: bool = False) -> None:
         f"{_count(document['slots'], 'slot')}, {_count(document['waves'], 'wave')}, "
         f"{_count(document['generations'], 'generation')}; {document['seconds']:.1f} s{cost}"
     )
+    if document["rejects"]:
+        kept = f", kept in {document['rejects_in']}" if document.get("rejects_in") else ""
+        click.echo(f"Rejects    {_count(document['rejects'], 'record')}{kept}")
     click.echo(f"Proof      {proof(document)}")
     for output in document["output"]:
         click.echo(f"Output     {output}")
@@ -141,7 +144,8 @@ def proof(document: dict[str, Any]) -> str:
     found = document["proof"]
     if not found["complete"]:
         return "not complete: the job has not succeeded" if document["status"] != "RUNNING" else "not complete yet"
-    said = "complete: every byte was read exactly once and every record handed over exactly once"
+    handed = "rejected or handed over" if document["rejects"] else "handed over"
+    said = f"complete: every byte was read exactly once and every record {handed} exactly once"
     if found["matched"]:
         return f"{said}; the ranges' {found['checksum']}, combined, is the objects' own"
     return f"{said}; there is no stored checksum to hold the ranges' {found['checksum']} against"

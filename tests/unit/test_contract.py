@@ -432,6 +432,7 @@ JOB = "orders-abcdefghij0123456789"
             )
         ),
         ("ApplyRole", "s3:PutObject", keys.verdict(JOB, 1, 7)),
+        ("ApplyRole", "s3:PutObject", keys.rejects(JOB, 1, 7, "abcd")),
         ("ApplyRole", "s3:PutObject", keys.results("orders", JOB) + "parts/w000001-s00007-abcd.parquet"),
         ("AggregateRole", "s3:GetObject", keys.outcome(JOB, 1, 7)),
         ("AggregateRole", "s3:GetObject", keys.verdict(JOB, 1, 7)),
@@ -440,6 +441,8 @@ JOB = "orders-abcdefghij0123456789"
         ("AggregateRole", "s3:PutObject", keys.checkpoint(JOB, 1, "a")),
         ("AggregateRole", "s3:PutObject", keys.closed_objects(JOB, 1, "a")),
         ("AggregateRole", "s3:PutObject", keys.parts(JOB, 1, "a")),
+        ("AggregateRole", "s3:PutObject", keys.rejects_list(JOB, 1, "a")),
+        ("FinishRole", "s3:GetObject", keys.rejects_list(JOB, 1, "a")),
         ("FinishRole", "s3:GetObject", keys.aggregate(JOB, 0, 1, "a")),
         ("FinishRole", "s3:PutObject", keys.results("orders", JOB) + "report.json"),
     ],

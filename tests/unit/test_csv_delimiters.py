@@ -104,7 +104,8 @@ def test_a_byte_that_is_no_character_may_be_the_delimiter(range_bytes: int) -> N
     settled = module.settle([Sample("o", latin, 0, len(latin))], {"delimiter": r"\xff", "encoding": "latin-1"}, True)
     assert sql_rows(blocks_of(latin, range_bytes, settled), settled)[0] == [["é", 2]]
     bad = data + b'\xc3\xff"\xff"\n'
-    blocks = blocks_of(bad, range_bytes, module.settle([Sample("o", data, 0, len(data))], {"delimiter": r"\xff"}, True))
+    settled = module.settle([Sample("o", data, 0, len(data))], {"delimiter": r"\xff"}, True)
+    blocks = blocks_of(bad, range_bytes, settled)
     with pytest.raises(BadRecord, match=f"the record at byte {len(data)}.* not UTF-8"):
         sql_rows(blocks, settled)
 

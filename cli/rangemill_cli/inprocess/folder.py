@@ -15,6 +15,7 @@ from rangemill_cli.inprocess import cache
 MANIFEST: Final = "_manifest.json"
 REPORT: Final = "report.json"
 _STAGED: Final = "published"
+_REJECTS: Final = "rejects"
 _DIRECTORIES: Final = f"{cache.INDEX}directories/"
 
 
@@ -90,7 +91,7 @@ class FolderStore:
         return str(self._work / key if name is None else self._out / name)
 
     def publish(self) -> list[str]:
-        """Move result, ledger, report and, last, the manifest to `out`; what an earlier run left there goes.
+        """Move result, rejects, ledger, report and, last, the manifest to `out`; what an earlier run left there goes.
 
         The paths of all outputs. Raises `AccessRefused`.
         """
@@ -98,9 +99,10 @@ class FolderStore:
         outputs = msgspec.json.decode((staged / MANIFEST).read_bytes(), type=_Manifest).output
         kept = [Path(output).relative_to(self._out) for output in outputs]
         ledger = sorted(path.relative_to(staged) for path in (staged / "ledger").glob("*.json"))
+        rejects = _rejects_in([staged / path for path in ledger])
         try:
             withdraw(self._out)
-            for name in (*kept, *ledger, Path(REPORT), Path(MANIFEST)):
+            for name in (*kept, *rejects, *ledger, Path(REPORT), Path(MANIFEST)):
                 target = self._out / name
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.move(staged / name, target)
@@ -117,7 +119,7 @@ class FolderStore:
     def _published_name(self, key: str) -> str | None:
         if key.startswith(("results/", "s3://")):
             return key.partition(self._job)[2]
-        if key.startswith(f"jobs{self._job}ledger/"):
+        if key.startswith((f"jobs{self._job}ledger/", f"jobs{self._job}rejects/")):
             return key.removeprefix(f"jobs{self._job}")
         return None
 
@@ -143,7 +145,7 @@ def withdraw(out: Path) -> None:
     for name in (*(Path(output).name for output in outputs), REPORT):
         for file in (out / name, out / "parts" / name):
             file.unlink(missing_ok=True)
-    for file in (out / "ledger").glob("*.json"):
+    for file in (*(out / "ledger").glob("*.json"), *(out / _REJECTS).glob("*.jsonl")):
         file.unlink()
 
 
@@ -151,8 +153,15 @@ def foreign_file(out: Path, output_format: str) -> Path | None:
     """A file that publishing would overwrite although no run wrote it; None when there is none."""
     if (out / MANIFEST).is_file():
         return None
-    names = (f"result.{output_format}", REPORT, "parts", "ledger")
+    names = (f"result.{output_format}", REPORT, "parts", "ledger", _REJECTS)
     return next((out / name for name in names if (out / name).exists()), None)
+
+
+def _rejects_in(ledger: list[Path]) -> list[Path]:
+    """The files of rejected records that committed waves name: others are of workers that were not the first."""
+    lists = [path for path in ledger if path.name.startswith(f"{_REJECTS}-")]
+    keys = {key for path in lists for key in msgspec.json.decode(path.read_bytes(), type=list[str])}
+    return [Path(_REJECTS, key.rpartition("/")[2]) for key in sorted(keys)]
 
 
 class _Manifest(msgspec.Struct):

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 import msgspec
 
-from rangemill import aggregate, code, pages, report
+from rangemill import aggregate, code, keys, pages, report
 from rangemill.apply import output_root
 from rangemill.engines import make_folder
 from rangemill.errors import IncompleteProof, Superseded
@@ -37,6 +37,8 @@ def run(message: StateMessage, gateways: Gateways, running: CodeIdentity) -> Con
     summary = report.summary(row, plan, checkpoint, gateways.jobs, ended, output)
     root = output_root(pages.pipeline_of(plan), row.job_id)
     summary["report"] = gateways.store.uri(f"{root}report.json")
+    if checkpoint.totals.rejects and pages.pipeline_of(plan).rejects.on_error == "quarantine":
+        summary["rejects_in"] = gateways.store.uri(keys.rejects_root(row.job_id))
     full = report.full(summary, row, plan, checkpoint, gateways)
     gateways.store.put(f"{root}report.json", _pretty(full))
     manifest = {

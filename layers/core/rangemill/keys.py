@@ -48,9 +48,14 @@ def parts(job_id: str, wave: int, attempt: str) -> str:
     return f"jobs/{job_id}/parts/{wave:08d}-{attempt}.json"
 
 
+def rejects_root(job_id: str) -> str:
+    """Where all rejected records lie; which of the files count the report says."""
+    return f"jobs/{job_id}/rejects/"
+
+
 def rejects(job_id: str, wave_number: int, slot: int, attempt: str) -> str:
     """The records that one worker rejected; they count only if its outcome names them, and that counts."""
-    return f"jobs/{job_id}/rejects/w{wave_number:06d}-s{slot:05d}-{attempt}.jsonl"
+    return f"{rejects_root(job_id)}w{wave_number:06d}-s{slot:05d}-{attempt}.jsonl"
 
 
 def rejects_list(job_id: str, wave: int, attempt: str) -> str:
