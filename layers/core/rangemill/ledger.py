@@ -172,6 +172,6 @@ def prove(
         return None
     if crc != expected_crc:
         raise ChecksumMismatch(
-            f"{object_uri}: the bytes read have {crc_name} {crc:x}, S3 keeps {expected_crc:x}", object_uri=object_uri
+            f"{object_uri}: the bytes read have {crc_name} {crc:x}, its own is {expected_crc:x}", object_uri=object_uri
         )
     return True

@@ -139,7 +139,7 @@ def _number(field: bytes, uri: str, at: int) -> int:
         return int.from_bytes(field[1:])
     match = _NUMBER.match(field)
     if match is None or field[0] == 0xFF or field[match.end() :].strip(b" \0"):
-        raise _broken(uri, at, "a number in its header is none")
+        raise _broken(uri, at, "its header has a number that is none, so it is damaged")
     return int(match[1] or b"0", 8)
 
 

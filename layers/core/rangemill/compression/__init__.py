@@ -62,5 +62,5 @@ def pieces_of(session: Session, stored: Stored, check: Callable[[int, int], None
     for event in session.decode():
         if not isinstance(event, Unit):
             given += len(event)
-            check(stored.position - stored.run.start, given)
+            check(stored.position + stored.lent - stored.run.start, given)
             yield event

@@ -63,7 +63,8 @@ class Logical:
             self.end += len(event)
             if self._small_bytes >= _PART_BYTES:
                 self._gather()
-            self._check(max(1, self._stored.position - self._stored.run.start), self.end - self._began)
+            taken = self._stored.position + self._stored.lent - self._stored.run.start
+            self._check(max(1, taken), self.end - self._began)
 
     def _begin(self, unit: Unit) -> None:
         if self._empty:

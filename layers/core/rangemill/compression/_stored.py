@@ -20,6 +20,7 @@ class Stored:
         self.run = run
         self.object_bytes = object_bytes
         self.position = run.start
+        self.lent = 0  # bytes after the position that a library has taken, of which nobody knows how many it used
         self._pieces = pieces
         self._buffer = b""
         self._used = 0
@@ -58,6 +59,7 @@ class Stored:
 
     def advance(self, count: int) -> None:
         """Pass `count` bytes, which must be there."""
+        self.lent = 0
         while count:
             have = len(self._buffer) - self._used
             if not have:

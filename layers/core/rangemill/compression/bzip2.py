@@ -107,12 +107,15 @@ class _Bzip2:
         """The block at the position, up to the next magic number; one that packed data happens to hold is passed."""
         stored = self._stored
         begun, from_bit, look = stored.position, self._bit + find.TRAILER_BITS, _LOOK_BYTES
+        tried = False
         while True:
             data = stored.peek(look)
             following = find.next_magic(data, from_bit)
             if following is None:
                 if len(data) < look or look > 2 * _BLOCK_MAX_BYTES:
-                    problem = "its last block has no end: it is truncated" if len(data) < look else "a block has no end"
+                    problem = "a block has no end"
+                    if len(data) < look:
+                        problem = "a block's data is damaged" if tried else "its last block has no end: it is truncated"
                     raise corrupt("bzip2", problem, begun)
                 from_bit = max(from_bit, 8 * (len(data) - 8))
                 look *= 2
@@ -121,7 +124,7 @@ class _Bzip2:
             first = next(output, None)
             if first is not None:
                 break
-            from_bit = following.bit + 1
+            from_bit, tried = following.bit + 1, True
         crc = find.bits(data, self._bit + find.MAGIC_BITS, 32)
         if self._crc is not None:
             self._crc = (self._crc << 1 & 0xFFFFFFFF | self._crc >> 31) ^ crc

@@ -149,6 +149,7 @@ class _Xz:
                 data = feed = stored.chunk()[:_FEED_BYTES]
                 if not feed:
                     raise corrupt("xz", "the data ends inside a stream: it is truncated", begun)
+                stored.lent = len(feed)
             out = self._out(stream, data, begun)
             if out:
                 yield out

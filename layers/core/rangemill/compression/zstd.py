@@ -169,6 +169,7 @@ class _Zstd:
                 feed = self._feed(begun)
                 if not feed:
                     raise corrupt("zstd", "the data ends inside a frame: it is truncated", stored.position)
+                stored.lent = len(feed)
             try:
                 out = stream.decompress(feed if stream.needs_input else b"", _OUT_BYTES)
             except ZstdError as error:

@@ -9,6 +9,7 @@ from typing import Any, Final
 import duckdb
 
 from rangemill.engines import _sql_types
+from rangemill.engines._memory_files import PROTOCOL
 from rangemill.engines._sandbox import Session
 from rangemill.engines._sql_names import RAW, Columns, definitions
 from rangemill.errors import BadStatement
@@ -101,7 +102,10 @@ def message_of(error: duckdb.Error) -> str:
 
 def message_without_values(error: duckdb.Error) -> str:
     """The message of a failure over records, whose bytes must not reach logs and notices."""
-    return re.sub(r"'[^']*'", "'…'", message_of(error))
+    message = re.sub(
+        rf'Failed to read file "{PROTOCOL}://[^"]*": ', "", message_of(error)
+    )  # no name that anybody knows
+    return re.sub(r"'[^']*'", "'…'", message)
 
 
 def _typed(session: Session, columns: Columns) -> Columns:

@@ -138,7 +138,7 @@ def _stored(event: Event, local: "_Local", starts: Starts) -> Event:
 
 def _stored_error(error: BadRecord | RecordTooLarge, local: "_Local") -> BadRecord | RecordTooLarge:
     """The error with stored offsets, in its sentence as well."""
-    if error.offset is None or getattr(error, "is_stored", False):
+    if error.offset is None or error is local.refused:
         return error
     message = re.sub(r"\bbyte (\d+)", lambda found: f"byte {local.stored(int(found[1]))}", error.message)
     return type(error)(message, object_uri=error.object_uri, offset=local.stored(error.offset))
@@ -146,12 +146,6 @@ def _stored_error(error: BadRecord | RecordTooLarge, local: "_Local") -> BadReco
 
 class _LocalEnd(Exception):
     """Bytes were asked for beyond the object's end, which was not known before."""
-
-
-class _NotOfEncoding(BadRecord):
-    """Its offset is a stored one already."""
-
-    is_stored = True
 
 
 class _Local:
@@ -170,6 +164,7 @@ class _Local:
     ) -> None:
         self.encoding = encoding
         self.ended = False
+        self.refused: BadRecord | None = None  # of bytes that are not of the encoding: its offset is a stored one
         self._bom = bom
         self._unit = _encodings.unit_bytes(encoding)
         self._object_bytes = object_bytes
@@ -238,7 +233,8 @@ class _Local:
             body = _encodings.to_utf8(raw, self.encoding)
         except UnicodeDecodeError as error:
             at = self._at + error.start
-            raise _NotOfEncoding(f"byte {at} is not {self.encoding}: {error.reason}", offset=at) from None
+            self.refused = BadRecord(f"byte {at} is not {self.encoding}: {error.reason}", offset=at)
+            raise self.refused from None
         del self._raw[:size]
         self._data += body
         self._at += size
