@@ -2,7 +2,7 @@
 SHELL := /bin/sh
 RUN := .venv/bin/
 
-.PHONY: demo test check unit integration e2e bootstrap deploy clean help
+.PHONY: demo test check unit integration e2e bench bootstrap deploy clean help
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z].*:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ integration: bootstrap ## Gateways against moto
 
 e2e: bootstrap ## The template on the local cloud
 	@$(RUN)pytest tests/e2e -q
+
+bench: bootstrap ## The comparisons with other tools, and docs/performance.md of them (some 20 minutes; nginx is needed)
+	@$(RUN)python -m benchmarks
 
 deploy: bootstrap ## Check the pipelines, build, and deploy to the account of your credentials (sam asks first)
 	@$(RUN)rangemill check
