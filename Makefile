@@ -38,4 +38,4 @@ deploy: bootstrap ## Check the pipelines, build, and deploy to the account of yo
 
 clean: ## Stop the local cloud and remove what was built (environments stay)
 	-@$(RUN)rangemill local down
-	@rm -rf .aws-sam .rangemill
+	@rm -rf .aws-sam .rangemill .benchmarks

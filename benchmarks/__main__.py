@@ -24,7 +24,7 @@ def main() -> int:
     folder = asked.folder.resolve() / ("smoke" if asked.smoke else "full")
     data.make(folder / "objects" / "bench", sizes, _say)
     found_peers = peers.without("left out by --no-peers") if asked.no_peers else peers.synced()
-    described = machine.describe()
+    load = machine.load()
     with server.serving(folder / "objects", folder / "server") as serving:
         world = World(folder, sizes, serving, found_peers)
         found = []
@@ -32,8 +32,16 @@ def main() -> int:
             _say(comparison.title)
             found.append((comparison, running.run(comparison, folder, 0 if asked.smoke else asked.rounds, _say)))
         versions = machine.versions(world)
+    loads = f"load (1, 5, 15 minutes) when the run began: {load}; when it ended: {machine.load()}"
     date = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-    page = Page(date, 1 if asked.smoke else asked.rounds, described, versions, data.describe(world.objects), found)
+    page = Page(
+        date,
+        1 if asked.smoke else asked.rounds,
+        [*machine.describe(), loads],
+        versions,
+        data.describe(world.objects),
+        found,
+    )
     target = asked.page or (None if asked.smoke or asked.names else ROOT / "docs" / "performance.md")
     if target is None:
         print(page.render())

@@ -15,17 +15,20 @@ _OURS = ("duckdb", "boto3", "botocore", "urllib3", "awscrt", "msgspec")
 
 
 def describe() -> list[str]:
-    """Processor, cores, memory, system and how busy it is."""
+    """Processor, cores, memory and system."""
     processor = re.search(r"model name\s*:\s*(.*)", _read("/proc/cpuinfo"))
     memory = re.search(r"MemTotal:\s*(\d+)", _read("/proc/meminfo"))
-    load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
     name = processor[1] if processor else platform.processor() or "unknown processor"
     memory_gib = int(memory[1]) / 2**20 if memory else 0
     return [
         f"{name}, {os.process_cpu_count() or 1} cores, {memory_gib:.0f} GiB of memory",
         f"{platform.system()} {platform.release()}, {platform.machine()}",
-        f"load when the run began (1, 5, 15 minutes): {load}; above 0 something else used the cores",
     ]
+
+
+def load() -> str:
+    """How many processes wanted a core, over 1, 5 and 15 minutes."""
+    return ", ".join(f"{value:.1f}" for value in os.getloadavg())
 
 
 def versions(world: World) -> list[str]:

@@ -66,7 +66,7 @@ class Line:
     """A line of the headline table: ours, a peer's, and their quotient held against a bound.
 
     The quotient is ours / peer for `at_most`, peer / ours for `at_least` (how many times faster). Without a peer the
-    bound is for ours itself, in `unit`. `informative` lines have no bound.
+    bound is for ours itself, in `unit`. `jobs` names the two sides where wall time is compared: their CPU is told too.
     """
 
     measure: str
@@ -76,6 +76,7 @@ class Line:
     at_most: float | None = None
     at_least: float | None = None
     peer_name: str = ""
+    jobs: tuple[str, str] | None = None
 
     def quotient(self, results: Results) -> float:
         """What the bound is held against. Raises `KeyError` when a side did not run."""

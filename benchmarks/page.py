@@ -10,8 +10,8 @@ _HEAD = """# Performance
 Made by `make bench` (`python -m benchmarks`); do not edit. Every comparison ran in one run on one machine, its sides
 in turns as fresh processes over the same objects, after all of them had given the same result. Times are medians of
 {rounds}, with the least and the most in brackets; CPU is user and system time of all processes of a side; ratios are
-of medians. What could not run says so, and a target that was missed says no; no number comes from elsewhere. Nothing
-here ran on AWS.
+of medians. Where the load, below, says that others used the cores, CPU is to be trusted more than wall time. What could
+not run says so, and a target that was missed says no; no number comes from elsewhere. Nothing here ran on AWS.
 """
 
 
@@ -39,7 +39,7 @@ class Page:
 
 def headline(found: Sequence[tuple[Comparison, Results]]) -> str:
     """The targets: ours, the peer's, their ratio, and whether it is met."""
-    rows = ["| measure | ours | peer | ratio | target | met? |", "|---|---|---|---|---|---|"]
+    rows = ["| measure | ours | peer | ratio | target | met? | CPU, ours / peer |", "|---|---|---|---|---|---|---|"]
     rows += [_headline_row(line, results) for comparison, results in found for line in comparison.lines]
     return "\n".join(rows) + "\n"
 
@@ -52,10 +52,15 @@ def _headline_row(line: Line, results: Results) -> str:
         peer = "" if line.peer is None else f"{_number(line.peer(results), line.unit)} ({line.peer_name})"
     except (KeyError, ZeroDivisionError):
         why = next((f"{side} {problem}" for side, problem in results.problems.items()), "not run")
-        return f"| {line.measure} | – | – | – | {target} | {_cell(why)} |"
+        return f"| {line.measure} | – | – | – | {target} | {_cell(why)} | |"
     ratio = "" if line.peer is None else f"{quotient:.2f}×"
+    cpu = "" if line.jobs is None else f"{_cpu_ratio(results, *line.jobs):.2f}×"
     met = "yes" if line.is_met(results) else "**no**"
-    return f"| {line.measure} | {_number(ours, line.unit)} | {peer} | {ratio} | {target} | {met} |"
+    return f"| {line.measure} | {_number(ours, line.unit)} | {peer} | {ratio} | {target} | {met} | {cpu} |"
+
+
+def _cpu_ratio(results: Results, ours: str, peer: str) -> float:
+    return results.median(ours, "cpu_seconds") / results.median(peer, "cpu_seconds")
 
 
 def _section(comparison: Comparison, results: Results) -> str:

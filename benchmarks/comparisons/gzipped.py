@@ -39,6 +39,7 @@ def comparisons(world: World) -> list[Comparison]:
             "s",
             at_least=1.6,
             peer_name="1 worker",
+            jobs=(f"Rangemill, {kept}", f"Rangemill, {alone}"),
         ),
         Line(
             "gzip, first job, against one `isal` stream",
@@ -47,6 +48,7 @@ def comparisons(world: World) -> list[Comparison]:
             "s",
             at_most=1.1,
             peer_name="isal",
+            jobs=(f"Rangemill, {first}", "one isal stream"),
         ),
     ]
     what = (

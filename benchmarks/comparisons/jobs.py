@@ -28,6 +28,7 @@ def comparisons(world: World) -> list[Comparison]:
         "s",
         at_most=1.1,
         peer_name=f"pool of {WORKERS}",
+        jobs=(ours, pool),
     )
     what = (
         "Requests and refusals by address over the access log from nginx, the same class on both sides. Ours is "

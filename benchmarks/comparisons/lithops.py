@@ -48,6 +48,7 @@ def comparisons(world: World) -> list[Comparison]:
                 "s",
                 at_most=0.2,
                 peer_name="Lithops",
+                jobs=("Rangemill", "Lithops"),
             )
         ],
     )
@@ -97,4 +98,5 @@ def _slope_line(measure: str, gib: float) -> Line:
         "s/GiB",
         at_most=1.0,
         peer_name="Lithops",
+        jobs=(_name("Rangemill", BIG), _name("Lithops", BIG)),
     )

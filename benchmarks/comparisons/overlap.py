@@ -24,6 +24,7 @@ def comparisons(world: World) -> list[Comparison]:
         "s",
         at_least=1.25,
         peer_name="fetch, then apply",
+        jobs=("overlapped", "fetch, then apply"),
     )
     what = (
         f"One worker over the first part of the access log from an nginx that gives {LIMIT[:-1]} MiB/s a connection, "

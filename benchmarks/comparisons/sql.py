@@ -24,6 +24,7 @@ def _plain(world: World, key: str, scale: float, at_most: float) -> Comparison:
         "s",
         at_most=at_most,
         peer_name=f"DuckDB, {WORKERS} threads",
+        jobs=(ours, peer),
     )
     return Comparison(
         f"q1-sf{scale:g}",

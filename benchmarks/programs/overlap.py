@@ -3,7 +3,6 @@
 Both are the same gateway, format and engine; `then` has each range in memory before it applies anything of it.
 """
 
-import itertools
 import json
 import sys
 from collections.abc import Iterator
@@ -20,22 +19,20 @@ from rangemill.formats.base import Sample
 from rangemill.ledger import CRC_FUNCTIONS
 from rangemill.messages import ObjectRef, PinnedObject
 from rangemill.pipeline import parse_pipeline
-from rangemill.ranges import tile
+from rangemill.ranges import ByteRange, tile
 from rangemill_cli.clients import s3_client
 
 
-def pieces(objects: S3Objects, pin: PinnedObject, start: int, end: int, mode: str) -> Iterator[bytes]:
-    """As a worker gets them, or all of the range's first."""
-    stream = iter(objects.read(pin, start, end))
-    if mode == "then":
-        held, left = [], end - start
-        for piece in stream:
-            held.append(bytes(piece))
+def held(objects: S3Objects, pin: PinnedObject, range_bytes: int) -> Iterator[bytes]:
+    """All of a range's pieces once the last one is here, range after range. What is held is copied: it must last."""
+    for each in tile(0, pin.size_bytes, range_bytes):
+        pieces, left = [], each.size_bytes
+        for piece in objects.read(pin, each.start, each.end_exclusive):
+            pieces.append(bytes(piece))
             left -= len(piece)
             if left <= 0:
                 break
-        stream = itertools.chain(held, stream)
-    return stream
+        yield from pieces
 
 
 def main() -> None:
@@ -48,13 +45,12 @@ def main() -> None:
     settled = module.settle([Sample(pin.uri, bytes(head), 0, pin.size_bytes)], pipeline.format.options, False)
     engine, crc = make_engine(pipeline, settled), CRC_FUNCTIONS["CRC64NVME"][0]
     engine.begin_object(ObjectContext(pin.bucket, pin.key, None))
-    behind = module.look_behind(settled)
+    run = ByteRange(0, pin.size_bytes)
     with timed(out):
-        for each in tile(0, pin.size_bytes, int(range_bytes)):
-            stream = pieces(objects, pin, max(0, each.start - behind), each.end_exclusive, mode)
-            for event in module.align(each, int(range_bytes), pin.size_bytes, stream, settled, crc, lambda: False):
-                if isinstance(event, Block):
-                    engine.take(event)
+        stream = held(objects, pin, int(range_bytes)) if mode == "then" else objects.read(pin, 0, pin.size_bytes)
+        for event in module.align(run, int(range_bytes), pin.size_bytes, stream, settled, crc, lambda: False):
+            if isinstance(event, Block):
+                engine.take(event)
         partial, _ = engine.finish()
     folder = make_folder(pipeline, settled)
     leave(out, [list(json.loads(line).values()) for line in folder.finish(folder.fold([partial])).body.splitlines()])

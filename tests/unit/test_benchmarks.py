@@ -105,10 +105,10 @@ def results(**walls: list[float]) -> Results:
 
 def test_a_target_is_held_against_medians_and_a_miss_is_shown() -> None:
     line = Line("it", of("ours", "wall_seconds"), of("peer", "wall_seconds"), "s", at_most=1.5, peer_name="them")
-    assert "| it | 1.40 s | 1.00 s (them) | 1.40× | ≤ 1.5× | yes |" in headline(
+    assert "| it | 1.40 s | 1.00 s (them) | 1.40× | ≤ 1.5× | yes |  |" in headline(
         [(Comparison("c", "", "", [], [line]), results(ours=[1.0, 1.4, 9.0], peer=[1.0]))]
     )
-    assert "| 1.51× | ≤ 1.5× | **no** |" in headline(
+    assert "| 1.51× | ≤ 1.5× | **no** |  |" in headline(
         [(Comparison("c", "", "", [], [line]), results(ours=[1.51], peer=[1.0]))]
     )
 
