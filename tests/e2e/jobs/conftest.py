@@ -55,8 +55,13 @@ class App:
         file = next(
             f for f in self.paths.project.glob("layers/pipelines/*.yaml") if f"name: {pipeline}\n" in f.read_text()
         )
+        return self.submit_document(file.read_text(), refs, file.name, **options)
+
+    def submit_document(self, text: str, refs: list[ObjectRef], file: str = "by-hand.yaml", **options: Any) -> str:
+        """The same with a document that is not deployed; its first line names the pipeline."""
+        pipeline = text.splitlines()[0].removeprefix("name: ")
         job_id = admission.new_job_id(pipeline)
-        request = JobRequest(job_id, pipeline, file.read_text(), file.name, "submit", refs, **options)
+        request = JobRequest(job_id, pipeline, text, file, "submit", refs, **options)
         assert admission.create_job(request, self.world)
         self.invoke("AdmitFunction", {})
         return job_id

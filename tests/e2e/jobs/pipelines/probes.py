@@ -50,3 +50,42 @@ class Dies(Lines):
         if record == b"poison":
             os._exit(9)
         return super().apply(partial, record)
+
+
+class Rows:
+    """The ids and names of rows, in the order of ids."""
+
+    def start(self, context):
+        return []
+
+    def apply(self, partial, record):
+        row = record if isinstance(record, list) else [record["id"], record["name"]]
+        partial.append([int(row[0]), row[1]])
+        return partial
+
+    def merge(self, left, right):
+        return left + right
+
+    def finish(self, total):
+        for number, name in sorted(total):
+            yield {"id": number, "name": name}
+
+
+class Whole:
+    """What whole objects are, by their keys."""
+
+    def start(self, context):
+        return {}
+
+    def apply(self, partial, record):
+        digest = hashlib.sha256()
+        for piece in record:
+            digest.update(piece)
+        return {**partial, record.key: [record.size_bytes, digest.hexdigest()]}
+
+    def merge(self, left, right):
+        return left | right
+
+    def finish(self, total):
+        for key, (size, digest) in sorted(total.items()):
+            yield {"key": key, "size": size, "sha256": digest}
