@@ -122,6 +122,8 @@ def _run(pipeline: str, inputs: tuple[str, ...], asked: Asked, *, as_json: bool)
             done = session.run(request, place, asked.workers, range_bytes, progress)
     finally:
         shutil.rmtree(work, ignore_errors=True)
+    for choice in done.choices:
+        _say(choice)
     for warning in done.warnings:
         _say(f"warning: {warning}")
     return _answer(done, entry, as_json=as_json)

@@ -502,8 +502,10 @@ def chosen(
     return choosing.choose(pins, None, 0, job)
 
 
-def test_waves_follow_an_indexer_where_applying_costs_more_than_inflating() -> None:
+def test_waves_follow_an_indexer_where_applying_costs_more_than_inflating(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "rangemill.choosing")
     pins, way = chosen(Clock(0.1, 1.0))
+    assert [record.message for record in caplog.records] == ["plain gzip: index"]
     assert way is not None
     assert way.way == "index"
     assert (pins[0].compression, pins[0].whole) == ("gzip:waves", False)

@@ -43,11 +43,12 @@ class OwnMachine(MemoryJobs):
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The row as the job ended, all outputs (empty unless it succeeded), and what Plan warned of."""
+    """The row as the job ended, all outputs (empty unless it succeeded), what Plan warned of and what it chose."""
 
     row: JobRow
     outputs: list[str]
     warnings: list[str]
+    choices: list[str]
 
     @property
     def document(self) -> dict[str, Any]:
@@ -71,5 +72,8 @@ def run(request: JobRequest, place: Place, workers: int, range_bytes: int, progr
         row = run_job(request, gateways, apply_wave, identity, defaults=defaults, watch=progress.row)
     cache.prune(cache.folder())
     planned = row.pointer is not None
-    warnings = pages.plan(store, request.job_id).warnings if planned else []
-    return Done(row, store.publish() if row.status == "SUCCEEDED" else [], warnings)
+    plan = pages.plan(store, request.job_id) if planned else None
+    way = plan.gzip if plan is not None else None
+    choices = [f"{way.object}: {way.why}"] if way is not None else []
+    outputs = store.publish() if row.status == "SUCCEEDED" else []
+    return Done(row, outputs, plan.warnings if plan is not None else [], choices)

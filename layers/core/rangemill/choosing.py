@@ -4,12 +4,14 @@ Plan times a sample of the first such object: inflating it, and applying the pip
 about speed and about nothing else: results and proof are the same either way.
 """
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
+import msgspec
 from msgspec.structs import replace
 
 from rangemill import compression, formats
@@ -26,6 +28,7 @@ from rangemill.pipeline import Pipeline
 from rangemill.ranges import ByteRange
 from rangemill.spans import read_span
 
+_log: Final = logging.getLogger(__name__)  # in a function below the one Logger
 UNKNOWN_END: Final = 2**62
 # Applied one after the other, each with an engine of its own, until one takes long enough to be believed.
 _STEPS_BYTES: Final = (64 * KIB, MIB, 8 * MIB)
@@ -69,7 +72,11 @@ def choose(
     worth = [pin for pin in pins if _is_plain(pin) and (asked == "index" or _is_large(pin, total, job.concurrency))]
     if not worth:
         return pins, before
-    way = before or _choose(worth[0], asked, job)
+    if before is None:
+        way = _choose(worth[0], asked, job)
+        _log.info("plain gzip: %s", way.way, extra={"gzip": msgspec.to_builtins(way)})
+    else:
+        way = before
     if way.way == "stream":
         return pins, way
     chosen = {pin.index for pin in worth}
