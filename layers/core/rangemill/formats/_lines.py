@@ -25,10 +25,9 @@ def lines(data: bytes) -> Iterator[bytes]:
         return iter(())
     if not data.endswith((b"\n", b"\r")):
         data += b"\n"
-    returns = data.count(b"\r")
-    if not returns:
+    if b"\r" not in data:  # ten times as fast as counting them
         return map(_WITHOUT_LF, BytesIO(data))
-    if returns == data.count(b"\r\n") == data.count(b"\n"):
+    if data.count(b"\r") == data.count(b"\r\n") == data.count(b"\n"):
         return map(_WITHOUT_CRLF, BytesIO(data))
     return map(_without_end, BytesIO(data))
 
