@@ -408,3 +408,34 @@ def test_a_block_that_unpacks_to_too_much_is_refused_before_it_is_unpacked() -> 
         in_python(data, settle(data, max_unit_bytes="1 MiB"))
     with pytest.raises(IntegrityError, match=r"is compressed with the Avro codec 'nope'"):
         in_python(data.replace(b"\x0edeflate", b"\x08nope"), settle(data))
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    records=st.integers(0, 60),
+    interval=st.integers(1, 80),
+    sizes=st.lists(st.integers(0, 50), min_size=1, max_size=4).filter(any),
+    cut=st.integers(0, 400),
+)
+def test_a_file_that_streams_past_is_what_it_is_at_rest(
+    records: int, interval: int, sizes: list[int], cut: int
+) -> None:
+    data = written([{"n": n, "b": b"x" * (n % 9)} for n in range(records)], interval=interval)
+    settled = settle(data)
+
+    def pieces(until: int) -> Iterator[bytes]:
+        at, turn = 0, 0
+        while at < until:
+            size = sizes[turn % len(sizes)]
+            yield data[at : min(at + size, until)]
+            at, turn = at + size, turn + 1
+
+    blocks = list(avro.align_forward(pieces(len(data)), settled))
+    assert [row for block in blocks for row in avro.records(block.data, settled, None)] == in_python(data, settled)
+    end = len(data) - 1 - cut % len(data)
+    try:
+        found = sum(block.records for block in avro.align_forward(pieces(end), settled))
+    except IntegrityError:
+        return
+    assert found <= records
+    assert data[:end].endswith(data[-16:]), "a file that ends between two blocks is a shorter one"

@@ -247,7 +247,7 @@ def _samples(chosen: list[PinnedObject], spec: FormatSpec, reader: Objects) -> l
 def _samples_of(pin: PinnedObject, spec: FormatSpec, reader: Objects) -> Iterator[Sample]:
     """Head, and of large objects middle and tail; of what must be unpacked the head."""
     if pin.logical_bytes is not None:
-        yield logical_head(pin, reader)
+        yield logical_head(pin, spec.nesting, reader)
         return
     if pin.archive:
         yield from of_compressed_tar(pin, spec.nesting, reader)

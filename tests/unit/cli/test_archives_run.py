@@ -1,15 +1,19 @@
 """Archives from request to result: members in SQL and in Python, at any range, with their own checksums."""
 
+import bz2
 import gzip
 import hashlib
 import io
 import json
+import lzma
 import tarfile
 import zipfile
 from pathlib import Path
 from typing import Any
 
+import lz4.frame
 import pytest
+from backports import zstd
 
 FILES = {f"d/{n}.csv": b"a,b\n" + b"".join(b"%d,%d\n" % (n, m) for m in range(300 * n)) for n in range(4)}
 OTHERS = {"empty.csv": b"", "README": b"no csv"}
@@ -208,16 +212,41 @@ def test_a_tar_that_is_not_to_be_trusted_is_refused(room: Any, archive: str, nam
     assert document["error"]["object"].endswith(f"t.{archive}!{names[-1]}")
 
 
-def test_what_is_compressed_twice_is_refused_by_name(room: Any) -> None:
-    inner = gzip.compress(b"a,b\n1,2\n")
-    for path in (
-        tarred("t.tar.gz", {"a.csv.gz": inner}, "w:gz"),
-        zipped("t.zip", zipfile.ZIP_DEFLATED, {"a.csv.gz": inner}),
-    ):
-        document = room.json(
-            "run", room.python("Lines", "{type: text, archive: auto}"), path, "--workers", "0", exit_code=1
-        )
-        assert "is gzip inside what is compressed already" in document["error"]["message"]
+PACKED = {
+    "a.csv.gz": lambda data: gzip.compress(data[:1000]) + gzip.compress(data[1000:]),
+    "b.csv.bz2": bz2.compress,
+    "c.csv.xz": lzma.compress,
+    "d.csv.zst": lambda data: zstd.compress(data[:1000]) + zstd.compress(data[1000:]),
+    "e.csv.lz4": lz4.frame.compress,
+    "f.csv": bytes,
+}
+
+
+@pytest.mark.parametrize("language", ["sql", "python"])
+@pytest.mark.parametrize("kind", ["zip", "tar.gz"])
+def test_what_is_compressed_twice_is_unpacked_twice(room: Any, kind: str, language: str) -> None:
+    Path("sums.py").write_text(PYTHON)
+    bodies = {name: b"a,b\n" + b"".join(b'"%d\n",%d\n' % (n, at) for n in range(900)) for at, name in enumerate(PACKED)}
+    files = {name: pack(bodies[name]) for name, pack in PACKED.items()} | {"empty.csv.gz": gzip.compress(b"")}
+    path = zipped("t.zip", zipfile.ZIP_DEFLATED, files) if kind == "zip" else tarred("t.tar.gz", files, "w:gz")
+    spec = "{type: csv, archive: auto}"
+    pipeline = room.pipeline("s", *((SQL[0], spec, SQL[2]) if language == "sql" else ("{python: sums:Sums}", spec)))
+    document = room.json("run", pipeline, path, "--workers", "0")
+    assert (document["proof"]["complete"], document["records"]) == (True, 900 * len(PACKED))
+    assert room.rows(document) == [{"o": f"{path}!{name}", "n": 900, "s": 900 * at} for at, name in enumerate(PACKED)]
+    assert not [note for note in json.loads(Path(document["report"]).read_text())["warnings"] if "by its name" in note]
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar.gz"])
+def test_what_is_damaged_inside_is_named(room: Any, kind: str) -> None:
+    packed = gzip.compress(b"a,b\n" + b"1,2\n" * 200_000)
+    files = {"a.csv.gz": packed[:-8] + b"wrong CRC"[:4] + packed[-4:]}
+    path = zipped("t.zip", zipfile.ZIP_DEFLATED, files) if kind == "zip" else tarred("t.tar.gz", files, "w:gz")
+    document = room.json(
+        "run", room.python("Lines", "{type: text, archive: auto}"), path, "--workers", "0", exit_code=1
+    )
+    assert document["error"]["type"] == "BadCompression"
+    assert document["error"]["object"] == f"{path}!a.csv.gz"
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar"])

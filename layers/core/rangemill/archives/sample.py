@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from rangemill.archives import deflated, tar_headers
+from rangemill.archives.inside import unpacked_head
 from rangemill.archives.tar_stream import Forward
 from rangemill.compression import looking
 from rangemill.errors import BadArchive, RangemillError
@@ -18,7 +19,7 @@ _SAMPLED_BYTES: Final = 16 * 2**20
 _LOOKED_THROUGH_BYTES: Final = 4 * 2**30  # of a compressed tar, unpacked: a minute of Plan's fifteen
 
 
-def logical_head(pin: PinnedObject, reader: Objects) -> Sample:
+def logical_head(pin: PinnedObject, nesting: Nesting, reader: Objects) -> Sample:
     """The first bytes of a deflated member. Raises `BadArchive`."""
     size = pin.logical_bytes or 0
     pieces = reader.read(pin, 0, min(SAMPLE_BYTES, pin.size_bytes))
@@ -27,7 +28,13 @@ def logical_head(pin: PinnedObject, reader: Objects) -> Sample:
         head += output
         if len(head) >= SAMPLE_BYTES:
             break
-    return Sample(pin.uri, bytes(head[:SAMPLE_BYTES]), 0, size)
+    return _sample(pin.uri, bytes(head[:SAMPLE_BYTES]), size, nesting)
+
+
+def _sample(uri: str, head: bytes, size: int, nesting: Nesting) -> Sample:
+    """A member's head, unpacked once more where it is compressed by itself."""
+    data, is_all = unpacked_head(uri, head, size, nesting)
+    return Sample(uri, data, 0, size if data is head else len(data) + (not is_all))
 
 
 def of_compressed_tar(pin: PinnedObject, nesting: Nesting, reader: Objects) -> Iterator[Sample]:
@@ -47,7 +54,7 @@ def _of_members(pin: PinnedObject, nesting: Nesting, reader: Objects) -> Iterato
     while (header := tar_headers.read_header(stream.read_at, at, pin.uri)) is not None:
         if header.kind == "file" and header.size_bytes and nesting.means(header.name):
             data = stream.read_at(header.data_at, min(SAMPLE_BYTES, header.size_bytes))
-            yield Sample(f"{pin.uri}!{header.name}", data, 0, header.size_bytes)
+            yield _sample(f"{pin.uri}!{header.name}", data, header.size_bytes, nesting)
             found += 1
         at = header.next_at
         if found and (found == _SAMPLED_MEMBERS or at > _SAMPLED_BYTES):

@@ -196,7 +196,8 @@ def notes(pins: list[PinnedObject], spec: FormatSpec) -> list[str]:
     """A sentence for each of the first few objects that were looked at and whose names speak of another codec."""
     if spec.nesting.compression != "auto" or not may_be_compressed(spec):
         return []
-    found = [sentence for pin in pins if not pin.crc_later and pin.size_bytes and (sentence := _note(pin)) is not None]
+    looked_at = [pin for pin in pins if not pin.crc_later and pin.size_bytes and pin.logical_bytes is None]
+    found = [sentence for pin in looked_at if (sentence := _note(pin)) is not None]
     if len(found) > _NOTES_MAX:
         return [*found[:_NOTES_MAX], f"so are {len(found) - _NOTES_MAX} more objects"]
     return found

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from rangemill import formats
-from rangemill.blocks import RangeDone, Whole
+from rangemill.blocks import Block, Place, RangeDone, Whole
 from rangemill.compression import codec_of
 from rangemill.compression._logical import Logical
 from rangemill.compression._split import Inner, split
@@ -14,8 +14,9 @@ from rangemill.compression._stored import Stored
 from rangemill.compression.base import Around, Codec, Decoded, Session, Unit
 from rangemill.errors import BadCompression, RangemillError
 from rangemill.formats.base import Crc, Event, FormatModule, Settled
+from rangemill.ledger import THROUGH
 from rangemill.nesting import Nesting
-from rangemill.ranges import ByteRange
+from rangemill.ranges import ByteRange, tile
 from rangemill.units import show_bytes
 
 
@@ -51,6 +52,9 @@ class Reading:
         check = partial(refuse_bomb, self.nesting, codec_of(self.mode))
         if self.settled.format == "object":
             return _whole(session, stored, check)
+        forward = getattr(self.module, "align_forward", None)
+        if forward is not None:
+            return self._named(_forward(session, stored, range_bytes, check, lambda data: forward(data, self.settled)))
         return self._named(split(session, stored, range_bytes, self._inner(), check, should_stop, state))
 
     def _inner(self) -> Inner:
@@ -140,6 +144,46 @@ class _FromStart:
                 yield event
 
 
+def _forward(
+    session: Session,
+    stored: Stored,
+    range_bytes: int,
+    check: Callable[[int, int], None],
+    blocks_of: Callable[[Iterator[bytes]], Iterator[Block]],
+) -> Iterator[Event]:
+    """The events of a format that reads forwards from the object's first byte to its last.
+
+    The first range owns all records, as it would own one that goes on to the object's end; no other one owns any.
+    """
+    run, records = stored.run, 0
+    row: tuple[Place | None, Place | None, Place | None] = None, None, None
+    states = THROUGH, THROUGH
+    if run.start == 0:
+        logical = Logical(session.decode(), stored, check)
+        stream = _streamed(logical)
+        for block in blocks_of(stream):
+            records += block.records
+            yield block
+        for _ in stream:
+            pass
+        row, states = ((0 if logical.absolute else (0, 0)), logical.total, logical.total), ("", "")
+    stored.advance_to(max(stored.position, run.end_exclusive))
+    for each in tile(run.start, run.end_exclusive, range_bytes):
+        first, end, total = row
+        yield RangeDone(each, stored.tile_crc(each.start), first, end, records, *states, total)
+        row, records, states = (None, None, None), 0, (THROUGH, THROUGH)
+
+
+def _streamed(logical: Logical) -> Iterator[bytes]:
+    """All bytes, each once."""
+    while not logical.ended:
+        at = logical.end
+        logical.more()
+        if logical.end > at:
+            yield from logical.pieces(at, logical.end if logical.ended else -1)
+            logical.drop_before(logical.end)
+
+
 def _whole(session: Session, stored: Stored, check: Callable[[int, int], None]) -> Iterator[Event]:
     """The events of an object that is one record."""
     logical = Logical(session.decode(), stored, check)
@@ -147,12 +191,7 @@ def _whole(session: Session, stored: Stored, check: Callable[[int, int], None]) 
 
     def pieces() -> Iterator[bytes]:
         try:
-            while not logical.ended:
-                at = logical.end
-                logical.more()
-                if logical.end > at:
-                    yield from logical.pieces(at, logical.end if logical.ended else -1)
-                    logical.drop_before(logical.end)
+            yield from _streamed(logical)
         except Exception as error:
             failure.append(error)
             raise

@@ -21,7 +21,10 @@ _PACKED: Final = {
 def hint(head: bytes) -> str:
     """What an object that is not of its format is, where its first bytes tell, and what to do."""
     found = next((name for magic, name in _PACKED.items() if head.startswith(magic)), None)
-    return f" (it is {found} by its first bytes; store it as it is, it compresses by itself)" if found else ""
+    if found is None:
+        return ""
+    remedy = f"say `compression: {found.lower()}` or `type: auto`, or " if found != "zip" else ""
+    return f" (it is {found} by its first bytes; {remedy}store it as it is, it compresses by itself)"
 
 
 class BytesSource:

@@ -12,8 +12,8 @@ from typing import Any, Final
 import msgspec
 
 from rangemill.blocks import Block, RangeDone, Remaining
-from rangemill.errors import BadPipeline, BadRecord, IntegrityError
-from rangemill.formats import _avro_container, _avro_records, _avro_schema, _buffered
+from rangemill.errors import BadPipeline, BadRecord, BadRequest, IncompleteProof, IntegrityError
+from rangemill.formats import _avro_container, _avro_records, _avro_schema, _buffered, _forward
 from rangemill.formats._avro_blocks import Blocks
 from rangemill.formats._avro_container import Header
 from rangemill.formats._avro_schema import Column
@@ -102,7 +102,7 @@ def _require_same(uri: str, settled: Settled, columns: list[Column] | None, want
 
 def align(
     run: ByteRange,
-    range_bytes: int,
+    range_bytes: int,  # noqa: ARG001
     object_bytes: int,
     pieces: Iterator[bytes],
     settled: Settled,
@@ -110,13 +110,38 @@ def align(
     should_stop: Callable[[], bool],  # noqa: ARG001 - it goes on to the end
     state: str | None = None,  # noqa: ARG001 - it begins at the beginning
 ) -> Iterator[Event]:
-    """`align_source` for an object inside compressed data, which must fit into memory."""
-    limit = parse_bytes(msgspec.convert(settled.options, Options).max_unit_bytes)
+    """`align_forward` for a whole file inside an archive, whose size is known."""
+    if run != ByteRange(0, object_bytes):
+        raise BadRequest("inside compressed data an Avro file can only be read whole; store it as it is")
+    value = seen = records = 0
 
-    def blocks(whole: ByteRange, source: Source) -> Iterator[Event]:
-        return align_source(whole, range_bytes, source, settled, None, lambda: False)
+    def passed() -> Iterator[bytes]:
+        nonlocal value, seen
+        for each in pieces:
+            piece = each[: object_bytes - seen]
+            value, seen = crc(piece, value), seen + len(piece)
+            yield piece
 
-    return _buffered.align(run, object_bytes, pieces, crc, limit, blocks)
+    for block in align_forward(passed(), settled):
+        records += block.records
+        yield block
+    if seen < object_bytes:
+        raise IncompleteProof(f"the object's bytes ended at {seen}, not at {object_bytes}", offset=seen)
+    yield RangeDone(run, value, 0, object_bytes, records)
+
+
+def align_forward(pieces: Iterator[bytes], settled: Settled) -> Iterator[Block]:
+    """The blocks of a file that streams past once. Raises what `align_source` raises."""
+    source = _forward.ForwardSource("it", pieces)
+    whole = ByteRange(0, _forward.UNKNOWN_BYTES)
+    try:
+        for event in align_source(whole, whole.end_exclusive, source, settled, None, lambda: False):
+            if isinstance(event, Block):
+                yield event
+    except IncompleteProof as error:
+        raise IntegrityError(
+            f"the Avro file ends at byte {source.size_bytes} within a block: it was cut off", offset=source.size_bytes
+        ) from error
 
 
 def align_source(

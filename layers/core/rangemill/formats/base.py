@@ -28,7 +28,10 @@ class Source(Protocol):
     """A pinned object at any place."""
 
     uri: str
-    size_bytes: int
+
+    @property
+    def size_bytes(self) -> int:
+        """Its size, or more than any object has while that is not known."""
 
     def read(self, start: int, end: int) -> bytes:
         """The bytes `[start, end)`, all of them."""
