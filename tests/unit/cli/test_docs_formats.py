@@ -71,6 +71,14 @@ FILES = {"q1.csv": b"a,b\n1,2\n3,4\n", "old/q2.csv": b"a,b\n5,6\n", "README": b"
 # pipeline -> (its input files, records, its rows with the folder of the inputs as `{}`)
 CASES: dict[str, tuple[Callable[[], dict[str, bytes]], int, list[dict[str, Any]]]] = {
     "whatever-it-is": (lambda: {"x": b'{"a": 1}\n{"a": 2}\n'}, 2, [{"records": 2}]),
+    "amounts": (
+        lambda: {
+            "x.jsonl": b'{"amount":1.10,"note":"a"}\n{"amount":2.20}\n{"amount":"x"}\n{"amount":3,"note":"\\ud800"}\n'
+        },
+        4,
+        [{"n": 2, "total": 3.3}],
+    ),
+    "binary-lines": (lambda: {"x.txt": b"a\n\xff\xfe\nccc\n"}, 3, [{"lines": 3, "readable": 2, "longest": 3}]),
     "longest-line": (lambda: {"x.txt": b"a\nccc\r\n\nbb"}, 4, [{"longest": 3, "lines": 4}]),
     "stack-traces": (
         lambda: {"x.log": b"2026-11-20 fine\n2026-11-20 bad\nTraceback\n  2026-11-19 x\n2026-11-20 fine\n"},
