@@ -1,12 +1,15 @@
 """The contract between template, state machine and code: what one names, the others have."""
 
 import dataclasses
+import importlib
 import inspect
 import json
 import re
+import sys
 import tomllib
 import types
 import typing
+import zlib
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -19,6 +22,10 @@ from cfnlint.api import ManualArgs
 from cfnlint.api import lint as cfn_lint
 
 from rangemill import errors, keys, limits, messages, settings
+from rangemill.compression import _points
+from rangemill.plan import Defaults
+from rangemill_cli.inprocess import driver
+from rangemill_cli.inprocess.memory import MemoryObjects, in_memory
 
 ROOT = Path(__file__).parents[2]
 TEMPLATE_TEXT = (ROOT / "template.yaml").read_text()
@@ -473,6 +480,99 @@ def test_every_key_may_be_written_and_read_by_some_role(name):
     actions = ["s3:PutObject"] if name in FOR_PEOPLE else ["s3:PutObject", "s3:GetObject"]
     for action in actions:
         assert any(fnmatchcase(key, p) for role in of_type("AWS::IAM::Role") for p in work_patterns(role, action)), key
+
+
+class Watched:
+    """A store that notes which role would have read and written what."""
+
+    def __init__(self, store: Any) -> None:
+        self.store = store
+        self.role = ""
+        self.calls: set[tuple[str, str, str]] = set()
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self.store, name)
+        action = {"get": "s3:GetObject", "put": "s3:PutObject", "put_once": "s3:PutObject"}.get(name)
+
+        def noted(key: str, *rest: Any) -> Any:
+            if self.role:
+                self.calls.add((self.role, str(action), key.removeprefix(f"s3://{self.store.bucket}/")))
+            return method(key, *rest)
+
+        return noted if action else method
+
+
+class Picky:
+    """Counts records, all but one."""
+
+    def start(self, context: Any) -> int:
+        return 0
+
+    def apply(self, partial: int, record: bytes) -> int:
+        if record.startswith(b"line 7 "):
+            raise ValueError("not that one")
+        return partial + 1
+
+    def merge(self, left: int, right: int) -> int:
+        return left + right
+
+    def finish(self, total: int) -> Iterator[dict[str, int]]:
+        yield {"n": total}
+
+
+LINES = b"".join(b"line %d %s\n" % (n, b"z" * (n % 50)) for n in range(3000))
+DOCUMENTS = {
+    "gzip: stream": "format: {type: text, gzip: stream}\napply: {python: picky:Picky}\n",
+    "gzip: index": "format: {type: text, gzip: index}\napply: {python: picky:Picky}\n",
+    "parts": 'format: {type: text}\napply: {sql: "SELECT line FROM records"}\n',
+}
+
+
+@pytest.mark.parametrize("what", DOCUMENTS)
+def test_what_jobs_read_and_write_is_granted_to_who_does_it(monkeypatch, what):
+    monkeypatch.setattr(_points, "SPACING_BYTES", 9_000)
+    module = types.ModuleType("picky")
+    module.Picky = Picky  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "picky", module)
+    packer = zlib.compressobj(6, zlib.DEFLATED, 31)
+    packed = b"".join(
+        packer.compress(LINES[at : at + 700]) + packer.flush(zlib.Z_BLOCK) for at in range(0, len(LINES), 700)
+    )
+    world = in_memory(objects := MemoryObjects())
+    watched = Watched(world.store)
+    world = dataclasses.replace(world, store=watched)
+    ref = objects.put("in", "a.gz", packed + packer.flush())
+    for step in ("plan", "fetch", "apply", "aggregate", "finish"):
+        _as_role(monkeypatch, watched, step)
+    code = messages.CodeIdentity("core", "pipelines", "dependencies")
+    for number in range(2):  # the second job finds what the first one has indexed
+        text = f"name: granted\n{DOCUMENTS[what]}rejects: {{on_error: quarantine}}\n"
+        request = messages.JobRequest(f"granted-{number}", "granted", text, "p.yaml", "submit", [ref])
+        row = driver.run_job(
+            request, world, driver.in_this_process(world, code), code, defaults=Defaults(3_000, 4, 20_000)
+        )
+        assert row.status == "SUCCEEDED", row.error
+    for role, action, key in watched.calls:
+        assert any(fnmatchcase(key, pattern) for pattern in work_patterns(role, action)), (role, action, key)
+    written = {key.partition("/")[0] for role, action, key in watched.calls if action == "s3:PutObject"}
+    assert written == {"jobs", "scratch", "results", "index"}
+    assert what == "parts" or any("/rejects/" in key for _, _, key in watched.calls)
+    assert what != "gzip: index" or any(key.endswith("-progress") for _, _, key in watched.calls)
+
+
+def _as_role(monkeypatch: Any, watched: Watched, step: str) -> None:
+    """Whatever the state's function does to the work bucket, it does by its own role."""
+    module = importlib.import_module(f"rangemill.{step}")
+    run = module.run
+
+    def in_role(*arguments: Any, **named: Any) -> Any:
+        watched.role = f"{step.capitalize()}Role"
+        try:
+            return run(*arguments, **named)
+        finally:
+            watched.role = ""
+
+    monkeypatch.setattr(module, "run", in_role)
 
 
 @pytest.mark.parametrize(
