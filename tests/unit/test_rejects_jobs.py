@@ -241,7 +241,7 @@ def test_rejects_that_are_not_counted_break_the_proof(monkeypatch: pytest.Monkey
 
 
 def test_rejects_that_rows_do_not_count_break_the_proof(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(apply._Work, "rows_with_rejects", lambda self: self.rows)
+    monkeypatch.setattr(apply, "with_rejects", lambda rows, _: rows)
     steps = Steps([b"bad\ngood\n"], document({"on_error": "quarantine"}))
     steps.work(steps.items[0])
     with pytest.raises(CountMismatch, match="1 rejects, 0 in its rows"):

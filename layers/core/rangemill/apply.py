@@ -42,7 +42,7 @@ from rangemill.messages import (
 )
 from rangemill.pipeline import Pipeline
 from rangemill.ranges import ByteRange
-from rangemill.rejects import RejectLog
+from rangemill.rejects import RejectLog, with_rejects
 from rangemill.sources import PinnedSource
 
 ShouldStop = Callable[[], bool]
@@ -107,7 +107,7 @@ def process(
         message.job_id,
         message.wave,
         slot.slot,
-        rows=work.rows_with_rejects(),
+        rows=with_rejects(work.rows, work.rejects),
         remaining=work.remaining,
         records=records,
         taken=taken,
@@ -166,16 +166,6 @@ class _Work:
     def index(self, pin: PinnedObject, turn: IndexTurn) -> int:
         """An indexer's turn; how far the object is indexed after it."""
         return indexing.index(pin, turn, self.reader, self.store, self.pipeline.format.nesting, self.should_stop)
-
-    def rows_with_rejects(self) -> list[tuple[int, list[Segment]]]:
-        """The rows, the rejects of each object counted in its first segment: SQL finds them when the range is done."""
-        waiting = dict(self.rejects.by_object)
-        rows: list[tuple[int, list[Segment]]] = []
-        for index, segments in self.rows:
-            rejects = waiting.pop(index, 0) if segments else 0
-            head = [msgspec.structs.replace(segments[0], rejects=rejects)] if rejects else segments[:1]
-            rows.append((index, [*head, *segments[1:]]))
-        return rows
 
     def slot(self, slot: Slot) -> None:
         """All runs, one after the other, until it is time to stop."""

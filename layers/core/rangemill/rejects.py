@@ -15,6 +15,7 @@ from typing import Final
 import msgspec
 
 from rangemill.errors import TooManyRejects, shortened
+from rangemill.ledger import Segment
 from rangemill.limits import REJECT_GROUPS_MAX, REJECT_MAX_BYTES, REJECTS_FULL_BYTES, REJECTS_MAX_BYTES
 from rangemill.messages import RejectGroup
 from rangemill.pipeline import Rejects
@@ -136,6 +137,20 @@ def _reject(uri: str, version_id: str | None, offset: int | None, data: bytes | 
     except UnicodeDecodeError:
         text, encoding = base64.b64encode(kept).decode(), "base64"
     return Reject(uri, version_id, offset, len(data), cause.type, message, text, encoding, is_cut)
+
+
+def with_rejects(rows: list[tuple[int, list[Segment]]], log: RejectLog) -> list[tuple[int, list[Segment]]]:
+    """A slot's rows with the rejects of each object counted in its first segment.
+
+    They cannot be counted range by range: SQL finds them when its chunk is applied, some ranges later.
+    """
+    waiting = dict(log.by_object)
+    counted: list[tuple[int, list[Segment]]] = []
+    for index, segments in rows:
+        rejects = waiting.pop(index, 0) if segments else 0
+        head = [msgspec.structs.replace(segments[0], rejects=rejects)] if rejects else segments[:1]
+        counted.append((index, [*head, *segments[1:]]))
+    return counted
 
 
 def merged(groups: Iterable[RejectGroup], more: Iterable[RejectGroup]) -> list[RejectGroup]:

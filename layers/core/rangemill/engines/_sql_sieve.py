@@ -143,7 +143,7 @@ class Sieve:
         return None
 
     def _loads(self, chunk: Chunk, *, anew: bool) -> bool:
-        """Load a chunk, if DuckDB takes it as it is, or, of CSV, written anew (which takes Python ten times as long)."""
+        """Load a chunk, if DuckDB takes it as it is, or, of CSV, written anew (which takes Python longer)."""
         blocks = [block.data for _, block in chunk.blocks]
         settled = self._settled
         try:
