@@ -7,6 +7,7 @@ order mark at the object's start is not part of the first record.
 import json
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from io import BytesIO
 from typing import Any, Literal
 
 import msgspec
@@ -121,14 +122,21 @@ def align(
 def records(data: bytes, settled: Settled, record_type: Any) -> Iterator[Any]:  # noqa: ARG001 - the interface
     """See `FormatModule`: decoded values, as strictly as msgspec decodes them into `record_type`."""
     decode = msgspec.json.Decoder(Any if record_type is None else record_type).decode
-    for index, line in enumerate(_lines.lines_except(data, _lines.is_blank)):
+    lines = BytesIO(data)
+    while True:
         try:
-            value = decode(line)
+            yield from map(decode, lines)  # its end is space to the decoder; only a blank line is no JSON
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            end = lines.tell()
+            begin = data.rfind(b"\n", 0, end - 1) + 1
+            line = data[begin:end]
+            if _lines.is_blank(line):
+                continue
             kind = "does not fit its type" if isinstance(error, msgspec.ValidationError) else "is not JSON"
             problem = "it holds half of a surrogate pair, which is no character" if _has_half(line) else error
-            raise BadRecord(f"it {kind}: {problem}", offset=locate(data, index)) from None
-        yield value
+            raise BadRecord(f"it {kind}: {problem}", offset=begin) from None
+        else:
+            return
 
 
 def _has_half(line: bytes) -> bool:
