@@ -490,7 +490,7 @@ def test_a_log_that_names_its_fields(encoding: str, range_bytes: int) -> None:
 def test_a_log_that_names_other_fields_is_refused() -> None:
     settled = settle(CLOUDFRONT.encode(), preset="cloudfront")
     data = CLOUDFRONT.encode() + b"#Fields: date time\n2019-12-04\t21:02:31\n"
-    with pytest.raises(BadRecord, match="names 'date time', but the job's are 'date time x-edge-location") as caught:
+    with pytest.raises(BadRecord, match="names 'date time', but the one before it 'date time x-edge") as caught:
         blocks_of(data, 50, settled)
     assert caught.value.offset == len(CLOUDFRONT)
     with pytest.raises(BadRecord, match="does not begin with a #Fields line"):

@@ -96,6 +96,22 @@ def fields_of(line: bytes) -> list[str] | None:
     return text.removeprefix(_FIELDS).split() if text.startswith(_FIELDS) else None
 
 
+def leading_fields(text: str) -> list[str] | None:
+    """The names in the `#Fields:` line among the comments that a log begins with; None where there is none."""
+    for line in text.removeprefix("\ufeff").split("\n"):
+        if not line.startswith("#"):
+            break
+        found = fields_of(line.encode())
+        if found is not None:
+            return found
+    return None
+
+
+def separator_of(preset: str | None) -> bytes:
+    """What stands between the fields of such a log."""
+    return _SEPARATORS[preset or ""].encode()
+
+
 def layout(preset: str | None, pattern: str | None, fields: list[str], nulls: frozenset[str]) -> Layout | None:
     """The layout that the options name; None for plain text, and for a log with a header that is not known yet."""
     if preset in _SEPARATORS:

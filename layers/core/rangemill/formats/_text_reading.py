@@ -31,8 +31,11 @@ class Reading:
         self._shape = shape
         self.is_plain = type(self.separation) is Newlines and options.encoding == "utf-8"
 
-    def block(self, data: bytes, offset: int) -> Block | None:
-        """The block of whole records, stored at `offset`, as its engine reads them. Raises `BadRecord`."""
+    def block(self, data: bytes, offset: int, own: list[str] | None = None) -> Block | None:
+        """The block of whole records, stored at `offset`, as its engine reads them. Raises `BadRecord`.
+
+        `own` are the fields that the object's own header names, where they are not the job's.
+        """
         options = self.options
         if options.record_bytes is None:
             data, offset = _encodings.without_bom(data, offset, options.encoding, options.bom)
@@ -43,7 +46,9 @@ class Reading:
         if options.encoding != "utf-8":
             data = _encodings.decode(data, offset, options.encoding, self._start_of)
         if _log_lines.has_header(options.preset):
-            self._require_same_fields(data, offset)
+            self._require_same_fields(data, offset, own or options.fields)
+        if own is not None:
+            return self._in_settled_order(data, offset, own)
         if self._shape == "jsonl":
             return self._json_block(data, offset)
         count = self._count(data)
@@ -121,12 +126,12 @@ class Reading:
         except msgspec.ValidationError as error:
             raise BadRecord(f"it does not fit its type: {error}") from None
 
-    def _json_block(self, data: bytes, offset: int) -> Block | None:
+    def _json_block(self, data: bytes, offset: int, places: Sequence[int] | None = None) -> Block | None:
         """The records as JSON lines, in which every text is exact: for SQL, whose readers of text are not."""
         contents = list(self._contents(data))
         if not contents:
             return None
-        places: Sequence[int] = self._places(data, offset)
+        places = self._places(data, offset) if places is None else places
         refused: list[Refused] = []
         try:
             rows = [self._json_row(content) for content in contents]
@@ -191,19 +196,44 @@ class Reading:
             begin = start
         return begin
 
-    def _require_same_fields(self, data: bytes, offset: int) -> None:
-        """Raise `BadRecord` for a `#Fields` line that names other fields than the job's."""
+    def _in_settled_order(self, data: bytes, offset: int, own: list[str]) -> Block | None:
+        """The block with the job's fields in their order, found by name; what the object does not have is no value."""
+        separator = _log_lines.separator_of(self.options.preset)
+        places = [own.index(name) if name in own else None for name in self.options.fields]
+        null = min(self.options.null_texts, default="-").encode()
+        lines: list[bytes] = []
+        kept: list[int] = []
+        refused: list[Refused] = []
+        for content, at in zip(self._contents(data), self._places(data, offset), strict=True):
+            cells = content.split(separator)
+            if len(cells) != len(own):
+                problem = f"it does not have the {len(own)} fields that its object's #Fields line names"
+                refused.append(Refused(at, content, problem))
+                continue
+            lines.append(separator.join(null if place is None else cells[place] for place in places) + b"\n")
+            kept.append(at)
+        if not lines and not refused:
+            return None
+        body = b"".join(lines)
+        if self._shape != "jsonl":
+            return Block(body, offset, len(kept) + len(refused), kept, refused=tuple(refused))
+        block = self._json_block(body, offset, kept) or Block(b"", offset, 0, [])
+        records = block.records + len(refused)
+        return Block(block.data, offset, records, block.places, refused=(*block.refused, *refused))
+
+    def _require_same_fields(self, data: bytes, offset: int, known: list[str]) -> None:
+        """Raise `BadRecord` for a `#Fields` line in the middle of an object that names other fields than its first."""
         if not data.startswith(b"#") and b"\n#" not in data:
             return
         lines = list(BytesIO(data))
         for index, line in enumerate(lines):
             fields = _log_lines.fields_of(line) if line.startswith(b"#") else None
-            if fields is not None and fields != self.options.fields:
+            if fields is not None and fields != known:
                 before = [each.decode("utf-8", "replace") for each in lines[:index]]
                 at = offset + sum(_encodings.lengths(before, self.options.encoding))
                 raise BadRecord(
-                    f"its #Fields line at byte {at} names {' '.join(fields)!r:.300}, but the job's are "
-                    f"{' '.join(self.options.fields)!r:.300}; run such objects in a job of their own",
+                    f"its #Fields line at byte {at} names {' '.join(fields)!r:.300}, but the one before it "
+                    f"{' '.join(known)!r:.300}; split such an object there",
                     offset=at,
                 )
 

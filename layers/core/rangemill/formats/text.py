@@ -11,12 +11,13 @@ from typing import Any, Final
 
 import msgspec
 
+from rangemill.blocks import Block
 from rangemill.errors import BadPipeline, BadRecord
 from rangemill.formats import _cutting, _delimited, _encodings, _infer, _lines, _log_lines, _text_reading
 from rangemill.formats._finders import Delimiters
 from rangemill.formats._text_options import Options
 from rangemill.formats._text_reading import Reading
-from rangemill.formats.base import Crc, Event, Sample, Settled
+from rangemill.formats.base import Crc, Event, Head, Sample, Settled
 from rangemill.ranges import ByteRange
 
 __all__ = [
@@ -102,11 +103,7 @@ def _fields(samples: list[Sample], options: Options) -> list[str]:
     heads = [sample for sample in samples if sample.offset == 0 and sample.data]
     if not heads:
         return []
-    found = None
-    for line in heads[0].data.decode(options.encoding, "replace").removeprefix("\ufeff").split("\n"):
-        if not line.startswith("#") or found is not None:
-            break
-        found = _log_lines.fields_of(line.encode())
+    found = _log_lines.leading_fields(heads[0].data.decode(options.encoding, "replace"))
     if not found:
         raise BadRecord(
             f"{heads[0].object_uri} does not begin with a #Fields line that names the columns of its records; "
@@ -114,13 +111,39 @@ def _fields(samples: list[Sample], options: Options) -> list[str]:
             object_uri=heads[0].object_uri,
             offset=0,
         )
-    if len({name.lower() for name in found}) < len(found):
-        raise BadRecord(
-            f"{heads[0].object_uri}: its #Fields line names a field twice: {' '.join(found):.300}",
-            object_uri=heads[0].object_uri,
-            offset=0,
-        )
+    try:
+        _require_different(found)
+    except BadRecord as error:
+        raise BadRecord(f"{heads[0].object_uri}: {error.message}", object_uri=heads[0].object_uri, offset=0) from None
     return found
+
+
+def _require_different(names: list[str]) -> None:
+    if len({name.lower() for name in names}) < len(names):
+        raise BadRecord(f"its #Fields line names a field twice: {' '.join(names):.300}", offset=0)
+
+
+def _block_maker(reading: Reading, head: Head | None) -> Callable[[bytes, int], Block | None]:
+    """`reading.block`; of a log that names its fields, by those that the object itself names first."""
+    options = reading.options
+    if not _log_lines.has_header(options.preset):
+        return reading.block
+    own: list[str] | None = None
+
+    def know(begin: bytes) -> None:
+        nonlocal own
+        found = _log_lines.leading_fields(begin.decode(options.encoding, "replace"))
+        own = found if found != options.fields else None
+        _require_different(own or [])
+
+    def block(data: bytes, offset: int) -> Block | None:
+        if head is None and offset == 0:
+            know(data)
+        return reading.block(data, offset, own)
+
+    if head is not None:
+        know(b"".join(head()))
+    return block
 
 
 def _columns(reading: Reading, samples: list[Sample], for_sql: bool) -> list[tuple[str, str]] | None:
@@ -168,14 +191,15 @@ def align(
     crc: Crc,
     should_stop: Callable[[], bool],
     state: str | None = None,
+    head: Head | None = None,
 ) -> Iterator[Event]:
-    """See `FormatModule`. Only a delimiter that overlaps itself has a state."""
+    """See `FormatModule`. Only a delimiter that overlaps itself has a state, only a log with field names a head."""
     reading = _text_reading.of(settled)
-    limit = reading.options.limit_bytes
+    limit, make_block = reading.options.limit_bytes, _block_maker(reading, head)
     if reading.is_plain:
-        return _delimited.split(run, range_bytes, object_bytes, pieces, crc, should_stop, reading.block, limit)
+        return _delimited.split(run, range_bytes, object_bytes, pieces, crc, should_stop, make_block, limit)
     finder = reading.separation.finder()
-    return _cutting.cut(run, range_bytes, object_bytes, pieces, crc, should_stop, reading.block, finder, state, limit)
+    return _cutting.cut(run, range_bytes, object_bytes, pieces, crc, should_stop, make_block, finder, state, limit)
 
 
 def records(data: bytes, settled: Settled, record_type: Any) -> Iterator[Any]:
