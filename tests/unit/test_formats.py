@@ -60,6 +60,17 @@ def test_what_is_no_json_is_a_bad_record_at_its_offset(line: bytes) -> None:
     assert caught.value.offset == 10
 
 
+@pytest.mark.parametrize(("name", "data"), [("jsonl", b'{"a": 1, "A": 2}\n'), ("json", b'[{"a": 1, "A": 2}]')])
+def test_names_that_sql_does_not_tell_apart_are_told_of(name: str, data: bytes) -> None:
+    sample = Sample("s3://b/k", data, 0, len(data))
+    settled = formats.load(name).settle([sample], {}, True)
+    assert settled.columns == [("a", "BIGINT")]
+    assert "A is no column: SQL does not tell it from a" in settled.notes[-1]
+    declared = formats.load(name).settle([sample], {"columns": {"A": "DOUBLE"}}, True)
+    assert declared.columns == [("A", "DOUBLE")]
+    assert "a is no column" in declared.notes[-1]
+
+
 def test_jsonl_settles_names_with_their_widest_types() -> None:
     data = (
         b'{"i": 1, "f": 1, "s": "a", "d": "2026-01-02", "t": "2026-01-02 03:04:05", "b": true, "n": null}\n'

@@ -64,11 +64,12 @@ def settle(samples: list[Sample], options: dict[str, Any], for_sql: bool) -> Set
     encoding = told.get("encoding", parsed.encoding)
     if encoding == "utf-8":
         _require_closed(samples, samples, parsed)
-        return msgspec.structs.replace(_settle(samples, options, parsed.columns, for_sql), notes=notes)
+        settled = _settle(samples, options, parsed.columns, for_sql)
+        return msgspec.structs.replace(settled, notes=[*notes, *settled.notes])
     stored, samples = samples, [_encodings.utf8_sample(sample, encoding) for sample in samples]
     _require_closed(stored, samples, parsed)
     settled = _settle(samples, options | {"encoding": "utf-8"}, parsed.columns, for_sql)
-    return msgspec.structs.replace(settled, options=options | told, notes=notes)
+    return msgspec.structs.replace(settled, options=options | told, notes=[*notes, *settled.notes])
 
 
 def _require_closed(stored: list[Sample], samples: list[Sample], options: Options) -> None:
@@ -100,7 +101,8 @@ def _settle(samples: list[Sample], options: dict[str, Any], declared: dict[str, 
     objects: list[dict[str, Any]] = []
     for sample in sorted(samples, key=lambda sample: sample.offset > 0):
         objects += _objects(sample, settled, objects)
-    return msgspec.structs.replace(settled, columns=jsonl.columns_of(objects, declared))
+    columns, left_out = jsonl.columns_of(objects, declared)
+    return msgspec.structs.replace(settled, columns=columns, notes=[*settled.notes, *left_out])
 
 
 def _objects(sample: Sample, settled: Settled, known: list[dict[str, Any]]) -> list[dict[str, Any]]:

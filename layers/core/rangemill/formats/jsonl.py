@@ -61,23 +61,33 @@ def settle(samples: list[Sample], options: dict[str, Any], for_sql: bool) -> Set
     objects = _infer.readable(
         partial(object_of, line, sample.object_uri, at) for line, sample, at in lines if not _lines.is_blank(line)
     )
-    return Settled("jsonl", options, columns=columns_of(objects, given.columns), notes=notes)
+    columns, left_out = columns_of(objects, given.columns)
+    return Settled("jsonl", options, columns=columns, notes=[*notes, *left_out])
 
 
-def columns_of(objects: Iterable[dict[str, Any]], declared: dict[str, str]) -> list[tuple[str, str]] | None:
-    """The declared columns, then the names seen in these objects with their widest types."""
+def columns_of(
+    objects: Iterable[dict[str, Any]], declared: dict[str, str]
+) -> tuple[list[tuple[str, str]] | None, list[str]]:
+    """The declared columns, then the names seen in these objects with their widest types; and what SQL cannot have."""
     seen: dict[str, list[Any]] = {}
     for members in objects:
         for name, value in members.items():
             seen.setdefault(name, []).append(value)
     by_lower = {name.lower(): name for name in declared}
     columns = list(declared.items())
+    left_out: list[str] = []
     for name, values in seen.items():
-        if name.lower() in by_lower:  # SQL names do not tell cases apart; the first one seen stays
+        if name.lower() in by_lower:  # the first one seen stays
+            kept = by_lower[name.lower()]
+            if name != kept:
+                left_out.append(
+                    f"{name} is no column: SQL does not tell it from {kept}, which there is as well; which of them is "
+                    "read is what `format.columns` names"
+                )
             continue
         by_lower[name.lower()] = name
         columns.append((name, _infer.json_type(values)))
-    return columns or None
+    return columns or None, left_out
 
 
 def object_of(line: bytes, object_uri: str, offset: int) -> dict[str, Any]:
