@@ -7,6 +7,7 @@ import io
 import json
 import lzma
 import re
+import struct
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from typing import Any
 
 import pytest
 import yaml
+from backports import zstd
 
 DOCS = (Path(__file__).parents[3] / "docs" / "formats.md").read_text(encoding="utf-8")
 PIPELINES = {yaml.safe_load(text)["name"]: text for text in re.findall(r"^```yaml\n(.*?)^```", DOCS, re.DOTALL | re.M)}
@@ -139,6 +141,24 @@ CASES: dict[str, tuple[Callable[[], dict[str, bytes]], int, list[dict[str, Any]]
         ],
     ),
 }
+
+
+def readings(*hundredths: int) -> bytes:
+    return b"".join(struct.pack(">Qi", sensor % 2, value) for sensor, value in enumerate(hundredths))
+
+
+READINGS = [{"sensor": 0, "hottest": 21.5}, {"sensor": 1, "hottest": -0.25}]
+CASES["hottest"] = (
+    lambda: {
+        "a.bin": readings(2150, -300, 1),
+        "b.bin.gz": gzip.compress(readings(5, -25)),
+        "c.bin.zst": zstd.compress(readings(1)[:5]) + zstd.compress(readings(1, -99)[5:]),  # cut within a reading
+        "d.zip": zipped({"x.bin": readings(7, -26)}),
+        "e.bin": b"",
+    },
+    9,
+    READINGS,
+)
 
 
 def test_every_example_has_a_case() -> None:

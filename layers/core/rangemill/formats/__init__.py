@@ -10,9 +10,14 @@ A format module has:
 - `records(data, settled, record_type)`: a block's Python records; `locate(data, index)`: where one begins;
 - `spans(data, settled)`: start and end of each record of a block, its delimiter included, in order; without it a record
   that cannot be decoded cannot be rejected by itself and fails the job;
+- `counts_from_start(options)`, where it may be True: a record is found by its distance from the object's first byte, so
+  that compressed data is cut only where that distance is known;
+- `has_state(settled)`, of a format whose `align` has a `state` for some data only;
+- `known_columns(options)`: the columns that the document alone tells, so that SQL is checked before data is seen;
 - with `RANDOM_ACCESS = True`, instead of `settle` and `align`: `settle_sources(sources, options, for_sql)` and
   `align_source(run, range_bytes, source, settled, columns, should_stop)`, which read where a footer or a header says
-  (`base.Source`); `columns` are those that the engine wants, or None;
+  (`base.Source`); `columns` are those that the engine wants, or None; with `align_forward(pieces, settled)`, the
+  blocks of a whole file that streams past, of any size inside compressed data too;
 - `MAY_BE_COMPRESSED = False` where objects are taken as they lie unless `compression` names a codec;
 - where an object without bytes is not simply one without records: `empty(settled)`, the events of such an object, or
   the `BadRecord` that it is.
