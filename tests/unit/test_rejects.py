@@ -442,6 +442,22 @@ def test_raw_has_every_record_and_line_those_that_are_text(options: dict[str, st
     assert [reject["offset"] for reject in kept(log)] == [5]
 
 
+@pytest.mark.parametrize(
+    ("encoding", "bad"),
+    [("utf-16-le", "é".encode("utf-16-le") + b"\x00\xdc"), ("windows-1252", b"\xe9\x81"), ("utf-8", b"\xe9\x81")],
+)
+@pytest.mark.parametrize("apply", [{"sql": "SELECT line FROM records"}, {"python": "rejecting:Counts"}])
+def test_what_is_no_text_is_kept_as_it_is_stored(encoding: str, bad: bytes, apply: dict[str, str]) -> None:
+    end = "\n".encode(encoding)
+    data = "x".encode(encoding) + end + bad + end + "é".encode(encoding) + end
+    columns = {"pattern": "(?P<n>.*)"} if "python" in apply else {}  # in Python lines are bytes, whatever they are
+    _, log, taken = run(pipeline(apply, encoding=encoding, **columns), data)
+    (reject,) = kept(log)
+    assert (taken, reject["offset"], reject["encoding"]) == (2, len("x\n".encode(encoding)), "base64")
+    assert base64.b64decode(reject["bytes"]).removesuffix(end) == bad
+    assert reject["length"] in (len(bad), len(bad + end))
+
+
 def test_lines_with_returns_are_the_same_in_raw_and_in_line() -> None:
     rows, _, _ = run(pipeline({"sql": "SELECT line, to_base64(raw) AS raw FROM records"}), b"a\r\n\xff\r\nb\rc\r")
     raws = [base64.b64decode(row["raw"]) for row in rows]

@@ -1,5 +1,6 @@
 """The records of a block one by one: where each lies, what it is made of, and which of them can be decoded."""
 
+import contextlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -7,6 +8,7 @@ from rangemill import formats
 from rangemill.blocks import Block
 from rangemill.engines.base import ObjectContext
 from rangemill.errors import BadRecord, CountMismatch
+from rangemill.formats import _encodings
 from rangemill.formats.base import Settled
 from rangemill.rejects import Cause, RejectLog, of_data
 
@@ -26,6 +28,7 @@ class Parts:
             )
         self._block = block
         self._spans = spans
+        self._encoding = str(settled.options.get("encoding", "utf-8"))
 
     def __len__(self) -> int:
         return len(self._spans)
@@ -33,6 +36,16 @@ class Parts:
     def __getitem__(self, index: int) -> bytes:
         start, end = self._spans[index]
         return self._block.data[start:end]
+
+    def kept(self, index: int) -> bytes:
+        """What is kept of the record: its text in UTF-8, or, where it is none, the bytes as they are stored."""
+        part = self[index]
+        try:
+            part.decode()
+        except UnicodeDecodeError:
+            with contextlib.suppress(UnicodeError, LookupError):  # a user's own format may mean something else by it
+                return _encodings.stored(part, self._encoding)
+        return part
 
     def place(self, index: int) -> int:
         """The logical offset of the record."""

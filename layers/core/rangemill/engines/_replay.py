@@ -159,7 +159,7 @@ class Replay:
         parts = self._parts_of(block)
 
         def refuse(index: int, problem: str) -> None:
-            _records.reject(self._log, self._context, parts.place(index), parts[index], of_data(problem))
+            _records.reject(self._log, self._context, parts.place(index), parts.kept(index), of_data(problem))
 
         before = self._log.count
         good = _records.decodable(parts, lambda data: self._records(Block(data, 0, 1)), refuse, start)
@@ -171,7 +171,7 @@ class Replay:
         data: bytes | None = None
         if _records.can_be_told_apart(block, self._settled):
             parts = self._parts_of(block)
-            place, data = parts.place(index), parts[index]
+            place, data = parts.place(index), parts.kept(index)
         else:
             place = block.places[index] if block.places is not None else block.offset
         _records.reject(self._log, self._context, place, data, self._cause_of(error))

@@ -253,7 +253,7 @@ class Sieve:
         if not self._log.tolerates:
             place = parts.place(index)
             raise BadRecord(f"{of.uri}: the record at byte {place}: {cause.message}", object_uri=of.uri, offset=place)
-        reject(self._log, of, parts.place(index), parts[index], cause)
+        reject(self._log, of, parts.place(index), parts.kept(index), cause)
 
 
 def _cause(error: duckdb.Error) -> Cause:
@@ -289,4 +289,4 @@ class _Located:
         if number not in self._parts:
             self._parts[number] = Parts(block, self._settled)
         parts = self._parts[number]
-        return parts.place(index), parts[index]
+        return parts.place(index), parts.kept(index)

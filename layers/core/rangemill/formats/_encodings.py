@@ -142,6 +142,13 @@ def from_utf8(data: bytes) -> str:
     return data.decode("utf-8", "surrogatepass")
 
 
+def stored(data: bytes, encoding: str) -> bytes:
+    """The bytes of which `to_utf8` made these."""
+    if encoding == "utf-8":
+        return data
+    return from_utf8(data).encode(encoding, _LENIENT.get(encoding, "surrogatepass"))
+
+
 def decode(data: bytes, offset: int, encoding: str, start_of: Callable[[bytes, int], int]) -> bytes:
     """The bytes of a block that begins at `offset`, by `to_utf8`.
 

@@ -142,7 +142,8 @@ class Reading:
                     rows.append(self._json_row(content))
                     kept.append(place)
                 except BadRecord as error:
-                    refused.append(Refused(place, content, error.message))
+                    bad = content if _is_utf8(content) else _encodings.stored(content, self.options.encoding)
+                    refused.append(Refused(place, bad, error.message))
             places = kept
         if self.layout is None:
             lines = _encode_lines(rows)[:-1].replace(b"\n", b'}\n{"line":')
