@@ -486,7 +486,12 @@ class Clock:
 
 
 def chosen(
-    clock: Callable[[], float], *, sizes: tuple[int, ...] = (1 << 30,), workers: int = 4, settled: Settled | None = None
+    clock: Callable[[], float],
+    *,
+    sizes: tuple[int, ...] = (1 << 30,),
+    workers: int = 4,
+    overlaps: bool = False,
+    settled: Settled | None = None,
 ) -> tuple[list[PinnedObject], GzipWay | None]:
     text = "name: lines\nformat: {type: text}\napply: {python: wave_lines:Lines}\n"
     objects = MemoryObjects()
@@ -497,7 +502,7 @@ def chosen(
         for index, size in enumerate(sizes)
     ]
     job = choosing.Job(
-        pages.pipeline(text, "p"), workers, 1.0, lambda _: settled or Settled("text", {}), objects, clock
+        pages.pipeline(text, "p"), workers, 1.0, overlaps, lambda _: settled or Settled("text", {}), objects, clock
     )
     return choosing.choose(pins, None, 0, job)
 
@@ -521,6 +526,13 @@ def test_one_pass_does_it_where_applying_costs_less() -> None:
     assert way.way == "stream"
     assert (pins[0].compression, pins[0].whole) == ("gzip", True)
     assert "one worker does both in one pass" in way.why
+
+
+@pytest.mark.parametrize(("overlaps", "way"), [(False, "index"), (True, "stream")])
+def test_a_worker_that_inflates_on_a_second_core_is_not_taken_for_two(overlaps: bool, way: str) -> None:
+    _, found = chosen(Clock(0.1, 0.0007, 0.011, 0.09), workers=2, overlaps=overlaps)
+    assert found is not None
+    assert found.way == way
 
 
 def test_a_job_that_is_over_as_soon_in_one_pass_is_not_split() -> None:

@@ -1,5 +1,6 @@
 """One job from request to published result on this machine: store, workers and driver put together."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -66,7 +67,8 @@ def run(request: JobRequest, place: Place, workers: int, range_bytes: int, progr
     gateways = Gateways(OwnMachine(), store, Inputs(), MemoryExecutions(), NoNotices(), utc_now)
     identity = identity_of(place.pipeline_folder)
     workplace = Workplace(place.work, place.out, request.job_id, place.pipeline_folder, identity)
-    defaults = Defaults(range_bytes, max(1, workers), HISTORY_BUDGET_EVENTS, _WAVE_SECONDS)
+    overlaps = (os.process_cpu_count() or 1) > 1
+    defaults = Defaults(range_bytes, max(1, workers), HISTORY_BUDGET_EVENTS, _WAVE_SECONDS, overlaps)
     with importable(place.pipeline_folder), WorkerPool(workers, workplace, progress.read) as pool:
         apply_wave = pool if workers else in_this_process(gateways, identity)
         row = run_job(request, gateways, apply_wave, identity, defaults=defaults, watch=progress.row)

@@ -44,6 +44,7 @@ class Job:
     pipeline: Pipeline
     concurrency: int
     wave_seconds: float  # what a wave costs by itself
+    overlaps: bool  # whether a worker has a second core, on which it inflates ahead
     settle: Settle  # the schema as it follows from one object
     objects: Objects
     seconds: Callable[[], float] = time.perf_counter
@@ -114,8 +115,9 @@ def _judged(timing: _Timing, size_bytes: int, job: Job) -> tuple[Any, str]:
     if timing.apply <= timing.inflate:
         return "stream", f"{told}: one worker does both in one pass"
     logical = size_bytes * timing.ratio
-    alone = logical * (timing.inflate + timing.apply)
-    shared = (logical * timing.inflate + alone) / job.concurrency
+    both = logical * (timing.inflate + timing.apply)
+    alone = logical * max(timing.inflate, timing.apply) if job.overlaps else both
+    shared = (logical * timing.inflate + both) / job.concurrency
     behind = max(logical * timing.inflate, shared) + 2 * job.wave_seconds
     told = f"{told}; about {alone:.1f} s for one worker, {behind:.1f} s behind an indexer"
     if behind >= alone:

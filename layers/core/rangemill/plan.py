@@ -46,6 +46,7 @@ class Defaults:
     concurrency: int
     history_budget_events: int
     wave_seconds: float = WAVE_OWN_SECONDS  # what a wave costs by itself
+    overlaps: bool = False  # whether a worker has a second core to inflate on: no Lambda of 1,769 MB does
 
 
 def run(message: StateMessage, gateways: Gateways, defaults: Defaults, code: CodeIdentity) -> Context:
@@ -109,6 +110,7 @@ class _Pager:
             pipeline,
             _concurrency(request, pipeline, self._defaults),
             self._defaults.wave_seconds,
+            self._defaults.overlaps,
             lambda pin: settle_schema(pipeline, [pin], objects),
             objects,
         )

@@ -11,7 +11,7 @@ from operator import attrgetter, itemgetter
 from typing import Final
 
 from rangemill.blocks import Place
-from rangemill.compression._stored import Stored
+from rangemill.compression._stored import Passed
 from rangemill.compression.base import Decoded, Unit
 from rangemill.errors import BadCompression
 
@@ -36,7 +36,7 @@ class Begun:
 class Logical:
     """A window over a run's logical bytes."""
 
-    def __init__(self, decoded: Iterator[Decoded], stored: Stored, check: Callable[[int, int], None]) -> None:
+    def __init__(self, decoded: Iterator[Decoded], stored: Passed, check: Callable[[int, int], None]) -> None:
         self.end = 0  # decoded so far
         self.ended = False  # that is the object's logical end
         self.absolute = False

@@ -16,7 +16,7 @@ from typing import Final
 
 from rangemill.blocks import Place, RangeDone, Remaining
 from rangemill.compression._logical import Begun, Logical, LogicalEnd
-from rangemill.compression._stored import Stored
+from rangemill.compression._stored import Passed
 from rangemill.compression.base import Session
 from rangemill.formats.base import Event
 from rangemill.ledger import THROUGH
@@ -62,7 +62,7 @@ class _Row:
 
 def split(
     session: Session,
-    stored: Stored,
+    stored: Passed,
     range_bytes: int,
     inner: Inner,
     check: Callable[[int, int], None],
@@ -90,7 +90,7 @@ class _Split:
     def __init__(
         self,
         session: Session,
-        stored: Stored,
+        stored: Passed,
         inner: Inner,
         logical: Logical,
         state: str | None,

@@ -1,13 +1,39 @@
 """The stored bytes of a run as they stream past a codec: looked at ahead, passed once, and each tile's CRC kept."""
 
 from collections.abc import Iterator
-from typing import Final, cast
+from typing import Final, Protocol, cast
 
 from rangemill.errors import IncompleteProof
 from rangemill.formats.base import Crc
 from rangemill.ranges import ByteRange, tile
 
 CHUNK_BYTES: Final = 256 * 2**10  # what `chunk` gives at most: small enough to slice without care
+
+
+class Passed(Protocol):
+    """What is seen of the stored bytes by whoever takes what a codec makes of them: see `Stored`."""
+
+    @property
+    def position(self) -> int:
+        """The stored byte that was reached."""
+
+    @property
+    def run(self) -> ByteRange:
+        """The run."""
+
+    @property
+    def object_bytes(self) -> int:
+        """The object's size."""
+
+    @property
+    def lent(self) -> int:
+        """Bytes after the position that were taken, of which nobody knows how many were used."""
+
+    def mark(self) -> int:
+        """The CRC of the current tile as far as the position."""
+
+    def tile_crc(self, start: int) -> int:
+        """The CRC of the tile of the run that begins there and was passed."""
 
 
 class Stored:

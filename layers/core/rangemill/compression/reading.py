@@ -7,10 +7,11 @@ from typing import Any
 
 from rangemill import formats
 from rangemill.blocks import Block, Place, RangeDone, Whole
-from rangemill.compression import codec_of
+from rangemill.compression import STREAM, codec_of
+from rangemill.compression._ahead import Ahead
 from rangemill.compression._logical import Logical
 from rangemill.compression._split import Inner, split
-from rangemill.compression._stored import Stored
+from rangemill.compression._stored import Passed, Stored
 from rangemill.compression.base import Around, Codec, Decoded, Session, Unit
 from rangemill.errors import BadCompression, RangemillError
 from rangemill.formats.base import Crc, Event, FormatModule, Settled
@@ -55,7 +56,10 @@ class Reading:
         forward = getattr(self.module, "align_forward", None)
         if forward is not None:
             return self._named(_forward(session, stored, range_bytes, check, lambda data: forward(data, self.settled)))
-        return self._named(split(session, stored, range_bytes, self._inner(), check, should_stop, state))
+        seen: Passed = stored
+        if self.mode == STREAM:
+            session = seen = Ahead(session, stored)
+        return self._named(split(session, seen, range_bytes, self._inner(), check, should_stop, state))
 
     def _inner(self) -> Inner:
         module, settled = self.module, self.settled
