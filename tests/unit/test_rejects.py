@@ -536,7 +536,11 @@ def test_groups_add_up_however_many_there_are(lists: list[list[tuple[int, int]]]
     assert sum(each.count for each in total) == sum(count for some in lists for _, count in some)
 
 
-def test_places_are_left_out_of_a_groups_problem() -> None:
+def test_values_and_places_are_left_out_of_a_groups_problem() -> None:
+    assert of_data("it does not fit its type: Invalid enum value 'secret' - at `$.n`").problem == (
+        "it does not fit its type: Invalid enum value '…' - at `$.n`"
+    )
+    assert of_data("JSON is malformed: expected ',' or '}' (byte 7)").problem.endswith("expected ',' or '}'")
     assert of_data("it is not JSON: JSON is malformed: invalid character (byte 4)").problem == (
         "it is not JSON: JSON is malformed: invalid character"
     )

@@ -22,6 +22,8 @@ from rangemill.pipeline import Rejects
 
 OTHERS: Final = "Others"  # the type of the group of all kinds that are not told apart
 _PLACE: Final = re.compile(r"\s*\((?:byte|line|position) \d+[^)]*\)|\s*\bat byte \d+")
+_QUOTED: Final = re.compile(r"'([^']*)'")
+_SIGNS: Final = frozenset(',:{}[]"')  # of JSON: what a message may name, since it is no value
 _PROBLEM_MAX_CHARS: Final = 200
 _TOLD_GROUPS: Final = 3  # in the message of a job that fails of its rejects
 
@@ -56,7 +58,11 @@ class Cause:
 
 def of_data(message: str) -> Cause:
     """The cause of a record that does not have its format or does not fit its columns; its group names no place."""
-    return Cause("BadRecord", message, _PLACE.sub("", message))
+    return Cause("BadRecord", message, _QUOTED.sub(_hidden, _PLACE.sub("", message)))
+
+
+def _hidden(quoted: re.Match[str]) -> str:
+    return quoted[0] if quoted[1] in _SIGNS else "'…'"
 
 
 @dataclass(slots=True)

@@ -12,6 +12,22 @@ CSV = b"id,amount\n1,10\n2,ten\n3\n4,40\n\xff,50\n"
 SUM = '{sql: "SELECT count(*) AS n, sum(amount) AS s FROM records"}'
 SUMS = 'aggregate: {sql: "SELECT sum(n) AS n, sum(s) AS s FROM partials"}\n'
 
+BY_ROW = """
+class Sums:
+    def start(self, context): return {"sum": 0}
+    def apply(self, partial, record):
+        partial["sum"] += 1000
+        partial["sum"] += int(record.pop("t")) - 1000
+        return partial
+    def merge(self, left, right): return {"sum": left["sum"] + right["sum"]}
+    def finish(self, total): yield total
+
+class Batches(Sums):
+    def apply_batch(self, partial, records):
+        for record in records: partial = self.apply(partial, record)
+        return partial
+"""
+
 
 def kept(out: Path) -> list[dict[str, Any]]:
     lines = (line for file in sorted((out / "rejects").iterdir()) for line in file.read_text().splitlines())
@@ -132,3 +148,11 @@ def test_an_expression_that_fails_on_a_row_rejects_it_by_its_place(room: Any, fo
     assert (reject["type"], reject["length"]) == ("BadStatement", None)
     if form == "parquet":
         assert reject["offset"] == 3
+    room.folder.joinpath("by_row.py").write_text(BY_ROW)
+    for name in ("Sums", "Batches"):
+        pipeline = room.pipeline("rows", f"{{python: by_row:{name}}}", f"{{type: {form}}}", QUARANTINE)
+        document = room.json("run", pipeline, "in.bin", "--workers", "0", "--out", f"out-{name}")
+        assert room.rows(document) == [{"sum": 12}]
+        assert [each["message"].partition(" (")[0] for each in kept(Path(f"out-{name}"))] == [
+            "ValueError: invalid literal for int() with base 10: 'x'"
+        ]
