@@ -2,6 +2,8 @@
 
 import bz2
 import gzip
+import hashlib
+import io
 import itertools
 import json
 import lzma
@@ -11,6 +13,7 @@ import zlib
 from collections.abc import Iterator
 from typing import Any
 
+import fastavro
 import msgspec
 import pytest
 from backports import zstd
@@ -131,6 +134,27 @@ def test_objects_of_all_kinds_in_one_prefix(range_bytes: int, stops: bool) -> No
     objects.put("in", "g.gz", b"")
     row = run(gateways, "lines-1", [], prefixes=[Prefix("in", "")], range_bytes=range_bytes, stops=stops)
     assert result(gateways, row) == {name: len(PACKED) * count for name, count in ALL.items()}
+
+
+@pytest.mark.parametrize("form", ["{type: avro}", "{type: auto}"])
+@pytest.mark.parametrize("range_bytes", [1000, 10**9])
+@pytest.mark.parametrize("listed", [True, False])
+def test_avro_is_read_packed_and_plain(form: str, range_bytes: int, listed: bool) -> None:
+    out = io.BytesIO()
+    schema = {"type": "record", "name": "R", "fields": [{"name": "n", "type": "long"}, {"name": "t", "type": "string"}]}
+    rows = [{"n": n, "t": hashlib.sha256(b"%d" % n).hexdigest()} for n in range(20_000)]
+    fastavro.writer(out, schema, rows)
+    data = out.getvalue()
+    bodies = {"a.avro": data, "b.avro.gz": gzip.compress(data, 1), "c.avro.bz2": bz2.compress(data, 1)}
+    bodies |= {"d.avro.zst": zstd.compress(data[:1000]) + zstd.compress(data[1000:])}
+    objects = MemoryObjects()
+    refs = [objects.put("in", key, body) for key, body in bodies.items()]
+    prefixes = [Prefix("in", "")] if listed else None
+    asked = [] if listed else refs
+    row = run(in_memory(objects), "lines-1", asked, prefixes=prefixes, form=form, range_bytes=range_bytes)
+    assert (row.status, row.error) == ("SUCCEEDED", None)
+    assert row.totals.records == len(bodies) * len(rows)
+    assert row.totals.bytes == sum(map(len, bodies.values()))
 
 
 def test_a_name_that_lies_is_told_and_the_bytes_win() -> None:

@@ -273,7 +273,9 @@ class _Work:
 
     def _pieces(self, pin: PinnedObject, run: Run, module: FormatModule) -> tuple[PinnedObject, Iterator[bytes]]:
         if formats.is_random_access(self.plan.settled.format) and not pin.compression:
-            return pin, iter(())  # it reads by itself; of what is read in parts no CRC is compared
+            sniffed = looking.sniffed_in_place(pin, self.pipeline.format, self.reader) if pin.crc_later else pin
+            if not looking.is_mode(sniffed.compression):
+                return pin, iter(())  # it reads by itself; of what is read in parts no CRC is compared
         if pin.crc_later and run.start == 0 and run.end == pin.size_bytes:
             pin, pieces = looking.sniffed(*self.reader.read_whole(pin), self.pipeline.format)
             self.pins.append(pin)

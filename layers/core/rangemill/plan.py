@@ -225,7 +225,7 @@ def settle_schema(pipeline: Pipeline, objects: list[PinnedObject], reader: Objec
 
 def _settle_as(spec: FormatSpec, chosen: list[PinnedObject], reader: Objects, for_sql: bool) -> Settled:
     module = formats.load(spec.type)
-    if formats.is_random_access(spec.type) and not any(pin.compression for pin in chosen):
+    if formats.is_random_access(spec.type) and not any(looking.is_packed(pin, spec, reader) for pin in chosen):
         sources = [PinnedSource(reader, pin) for pin in chosen]
         return formats.settle_sources(module, sources, spec.options, for_sql)
     samples = _samples(chosen, spec, reader)

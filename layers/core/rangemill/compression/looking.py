@@ -34,7 +34,8 @@ _SPOKEN: Final = {compression.NONE: "not compressed"}
 def may_be_compressed(spec: FormatSpec) -> bool:
     """Whether objects of this pipeline are looked at for compression."""
     if spec.nesting.compression == "auto":
-        return spec.type != "object" and not formats.is_random_access(spec.type)
+        is_usual = not formats.is_random_access(spec.type)
+        return bool(getattr(formats.load(spec.type), "MAY_BE_COMPRESSED", is_usual))
     return spec.nesting.compression != compression.NONE
 
 
@@ -130,6 +131,13 @@ def sniffed_in_place(pin: PinnedObject, spec: FormatSpec, objects: Objects) -> P
         return pin
     head = read_span(objects, pin, 0, min(compression.SNIFF_BYTES, pin.size_bytes))
     return _as_small(pin, head, spec)
+
+
+def is_packed(pin: PinnedObject, spec: FormatSpec, objects: Objects) -> bool:
+    """Whether an object's bytes are not the format's own: of one that was left to its worker, by its first bytes."""
+    if pin.crc_later and not pin.compression:
+        pin = sniffed_in_place(pin, spec, objects)
+    return pin.compression not in ("", compression.NONE)
 
 
 def _as_small(pin: PinnedObject, head: bytes, spec: FormatSpec) -> PinnedObject:

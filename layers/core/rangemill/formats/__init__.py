@@ -18,7 +18,8 @@ A format module has:
   `align_source(run, range_bytes, source, settled, columns, should_stop)`, which read where a footer or a header says
   (`base.Source`); `columns` are those that the engine wants, or None; with `align_forward(pieces, settled)`, the
   blocks of a whole file that streams past, of any size inside compressed data too;
-- `MAY_BE_COMPRESSED = False` where objects are taken as they lie unless `compression` names a codec;
+- `MAY_BE_COMPRESSED = False` where objects are taken as they lie unless `compression` names a codec; of formats with
+  `RANDOM_ACCESS` that is so unless it is `True`;
 - where an object without bytes is not simply one without records: `empty(settled)`, the events of such an object, or
   the `BadRecord` that it is.
 

@@ -22,6 +22,7 @@ from rangemill.ranges import ByteRange, tile
 from rangemill.units import parse_bytes
 
 RANDOM_ACCESS: Final = True
+MAY_BE_COMPRESSED: Final = True  # it can be read forwards as well
 _BLOCK_BYTES: Final = 4 * 2**20  # unpacked, per block that passes to an engine
 
 
