@@ -458,6 +458,18 @@ def test_what_is_no_text_is_kept_as_it_is_stored(encoding: str, bad: bytes, appl
     assert reject["length"] in (len(bad), len(bad + end))
 
 
+def test_a_column_that_is_called_raw_is_the_datas_own() -> None:
+    rows, _, _ = run(
+        pipeline({"sql": "SELECT raw + 1 AS n FROM records"}, "jsonl", columns={"raw": "BIGINT"}), b'{"raw":4}\n'
+    )
+    assert rows == [{"n": 5}]
+    of = pipeline({"sql": "SELECT raw FROM records"}, pattern=r"(?P<raw>\w)=(?P<line>\w)")
+    rows, log, _ = run(of, b"a=1\n\xff=2\n")
+    assert (rows, [reject["offset"] for reject in kept(log)]) == ([{"raw": "a"}], [4])
+    rows, log, _ = run(pipeline({"sql": "SELECT line AS raw FROM records"}), b"a\n\xff\n")
+    assert (rows, [reject["offset"] for reject in kept(log)]) == ([{"raw": "a"}], [2])
+
+
 def test_lines_with_returns_are_the_same_in_raw_and_in_line() -> None:
     rows, _, _ = run(pipeline({"sql": "SELECT line, to_base64(raw) AS raw FROM records"}), b"a\r\n\xff\r\nb\rc\r")
     raws = [base64.b64decode(row["raw"]) for row in rows]

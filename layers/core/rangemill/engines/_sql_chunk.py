@@ -13,7 +13,7 @@ from rangemill.engines import _sql_bind, _sql_csv, _sql_find
 from rangemill.engines._sandbox import Session
 from rangemill.engines._sql_bind import Bound
 from rangemill.engines._sql_names import LOADED, PLACES, RAW, Columns, literal, quote
-from rangemill.engines._sql_readers import LEFT_OUT, READERS, records_of, shape_of
+from rangemill.engines._sql_readers import LEFT_OUT, READERS, may_have_raw, records_of, shape_of
 from rangemill.engines.base import ObjectContext
 from rangemill.errors import BadRecord, CountMismatch
 from rangemill.formats import _lines
@@ -95,7 +95,7 @@ def load_rows(session: Session, blocks: Sequence[bytes | SparseFile], columns: C
 def _is_data(name: str, settled: Settled) -> bool:
     if settled.columns is None or any(name == column for column, _ in settled.columns):
         return True
-    return name == RAW and settled.format == "text"
+    return name == RAW and may_have_raw(settled)
 
 
 def make_records(session: Session, chunk: Chunk, bound: Bound, settled: Settled, where: str = "true") -> None:

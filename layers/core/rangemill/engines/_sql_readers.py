@@ -122,14 +122,19 @@ def _csv(
     return files, select
 
 
-def jsonl(blocks: list[bytes], columns: Columns, settled: Settled) -> tuple[list[bytes], Callable[[list[str]], str]]:  # noqa: ARG001
+def jsonl(blocks: list[bytes], columns: Columns, settled: Settled) -> tuple[list[bytes], Callable[[list[str]], str]]:
     """Scalars as text with exact casts; nested values and floats as DuckDB reads them."""
     raw = {name: of if _is_nested(of) else "VARCHAR" for name, of in columns}
     values = {name: exact_cast(quote(name), of) if raw[name] == "VARCHAR" else quote(name) for name, of in columns}
-    if RAW in raw:  # text as JSON lines: of a record that is no text the bytes alone are there
-        raw[RAW] = "VARCHAR"
+    if RAW in raw and may_have_raw(settled):  # text as JSON lines: of a record that is none the bytes alone are there
+        raw |= {RAW: "VARCHAR", "line": "VARCHAR"}
         values[RAW] = f"CASE WHEN {RAW} IS NULL THEN encode(line) ELSE from_base64({RAW}) END"
-    return _jsonl(blocks, raw | ({"line": "VARCHAR"} if RAW in raw else {}), values)
+    return _jsonl(blocks, raw, values)
+
+
+def may_have_raw(settled: Settled) -> bool:
+    """Whether the records are text in one column, beside which its bytes may be asked for."""
+    return settled.format == "text" and settled.columns == [("line", "VARCHAR")]
 
 
 def _jsonl(

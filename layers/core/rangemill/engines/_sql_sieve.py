@@ -22,7 +22,7 @@ from rangemill.engines._sandbox import Session
 from rangemill.engines._sql_bind import Bound
 from rangemill.engines._sql_chunk import Chunk, columns_of, load, load_rows, make_records, places_of
 from rangemill.engines._sql_names import PARTIAL, RAW, Columns, casts, quote
-from rangemill.engines._sql_readers import LEFT_OUT, MISFITS, is_utf8, shape_of
+from rangemill.engines._sql_readers import LEFT_OUT, MISFITS, is_utf8, may_have_raw, shape_of
 from rangemill.engines.base import ObjectContext
 from rangemill.errors import BadRecord, BadStatement, CountMismatch
 from rangemill.formats.base import Settled
@@ -51,7 +51,7 @@ class Sieve:
         self._log = log
         self._shape = shape_of(settled)
         self._columns = columns_of(bound, settled)
-        self._wants_raw = any(name == RAW for name, _ in bound.records) and settled.format == "text"
+        self._wants_raw = RAW in bound.needed and may_have_raw(settled)
         self._tries = 0
 
     def readable(self, of: ObjectContext, block: Block) -> Block | None:
