@@ -1,6 +1,7 @@
 """`python -m benchmarks [NAME…]`: data, server, peers, then the comparisons, and docs/performance.md of them."""
 
 import argparse
+import signal
 import sys
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -18,6 +19,7 @@ _LARGE_SCALE = 10
 def main() -> int:
     """The exit code: 0 when every comparison that could run did, whatever its figures are."""
     asked = _arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the server and a running side end as well
     sizes = SMOKE if asked.smoke else FULL
     if asked.sf10:
         sizes = replace(sizes, large_scale=_LARGE_SCALE)
@@ -55,7 +57,12 @@ def main() -> int:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help="only these comparisons; the page is printed then")
-    parser.add_argument("--rounds", type=int, default=_ROUNDS, help="how often each side is timed [%(default)s]")
+    parser.add_argument(
+        "--rounds",
+        type=int,
+        default=_ROUNDS,
+        help="how often each side is timed; 0: only as it is checked [%(default)s]",
+    )
     parser.add_argument("--sf10", action="store_true", help="TPC-H at scale factor 10 as well (7.7 GB)")
     parser.add_argument("--smoke", action="store_true", help="tiny data, each side once: does it all work?")
     parser.add_argument("--no-peers", action="store_true", help="without the peers' environment")

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from itertools import accumulate
 from pathlib import Path
@@ -41,7 +42,7 @@ type Lines = Callable[[random.Random, int], list[str]]
 
 def make(folder: Path, sizes: Sizes, say: Say) -> None:
     """All objects of bucket `bench`; those that are there and were made alike stay."""
-    mark, made = folder / ".made", f"{_RECIPE} {sizes}"
+    mark, made = folder / ".made", f"{_RECIPE} {replace(sizes, large_scale=None)}"
     if mark.exists() and mark.read_text() != made:
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)

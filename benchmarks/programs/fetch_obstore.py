@@ -4,6 +4,7 @@ There is no CRC-64/NVME in it: what it fetched is compared by its length.
 """
 
 import asyncio
+import os
 import sys
 
 from benchmarks.programs.timing import leave, timed
@@ -31,6 +32,7 @@ def main() -> None:
     if total != int(size):
         raise EOFError(key)
     leave(out, total)
+    os._exit(0)  # one in six runs of 0.12.1 aborts while the interpreter ends: a thread of its own is still there
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
 Workers that a fork server or a daemon started outlive the command: they are adopted here, so that their CPU time and
 memory are counted too. Writes wall and CPU seconds, and peaks in KiB, as JSON to FIGURES; the exit code is the
-command's, or 124 when SECONDS ran out. Small and without imports that cost memory: what it has resident when it forks
-counts as its child's peak.
+command's as a shell tells it, or 124 when SECONDS ran out. Small and without imports that cost memory: what it has
+resident when it forks counts as its child's peak.
 """
 
 import ctypes
@@ -69,7 +69,7 @@ def main() -> int:
         file.write(
             f'{{"wall_seconds": {wall}, "cpu_seconds": {cpu}, "main_kib": {main_kib}, "other_kib": {other_kib}}}'
         )
-    return OUT_OF_TIME if state["late"] else code
+    return OUT_OF_TIME if state["late"] else code if code >= 0 else 128 - code
 
 
 if __name__ == "__main__":

@@ -16,8 +16,6 @@ NAMES = ("fetch", "engine", "jsonl", "pool", "q1-sf0.002", "overlap", "dollars")
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> str:
-    if server.binary() is None:
-        pytest.skip("nginx is not installed")
     folder = tmp_path_factory.mktemp("benchmarks")
     target = folder / "page.md"
     command = [sys.executable, "-m", "benchmarks", "--smoke", "--no-peers", "--folder", str(folder)]
@@ -30,13 +28,14 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def test_every_comparison_gives_a_figure_where_no_peer_is_wanted(page: str) -> None:
     rows = re.findall(r"^\| ([^|]*) \| ([^|]*) \|.*\| (yes|\*\*no\*\*) \| [^|]* \|$", page, re.MULTILINE)
-    assert len(rows) == 8
+    assert len(rows) == (5 if server.binary() is None else 8)
     assert all(re.search(r"[1-9]", ours) for _, ours, _ in rows)
 
 
 def test_what_was_left_out_says_so(page: str) -> None:
-    problems = re.findall(r"^\| ([^|]*) \| (cannot run: [^|]*) \|", page, re.MULTILINE)
-    assert [side for side, _ in problems] == ["obstore, 4 × 8 MiB", "Polars, 2 threads"]
+    problems = re.findall(r"^\| ([^|]*) \| cannot run: ([^|]*) \|", page, re.MULTILINE)
+    assert {"Polars, 2 threads"} <= {side for side, why in problems if why == "left out by --no-peers"}
+    assert {why for _, why in problems} <= {"left out by --no-peers", "nginx is not installed"}
     assert "failed" not in page
 
 
