@@ -1,100 +1,96 @@
-"""Decompression in a thread: what a consumer sees is what it would see without one, and nothing is left behind."""
+"""Reading ahead: in order, bounded, errors where they belong, and nothing left running."""
 
-import gzip
-import sys
 import threading
 import time
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from rangemill import compression
-from rangemill.compression import _points
-from rangemill.compression._ahead import _AHEAD, Ahead
-from rangemill.compression._stored import Stored
-from rangemill.compression.base import Around, Decoded, Session, Unit
-from rangemill.errors import BadCompression
-from rangemill.ledger import CRC_FUNCTIONS
-from rangemill.messages import PinnedObject
-from rangemill.ranges import ByteRange
-from rangemill_cli.inprocess.memory import MemoryStore
+from rangemill.aws import ahead
+from rangemill.ranges import ByteRange, tile
 
-crc64 = CRC_FUNCTIONS["CRC64NVME"][0]
-TEXT = b"".join(b"line %d %s\n" % (number, b"z" * (number % 50)) for number in range(30_000))
-PACKED = gzip.compress(TEXT, 1)
+DATA = bytes(range(256)) * 8
 
 
-def opened(body: bytes) -> tuple[Session, Stored]:
-    pieces = (body[at : at + 1000] for at in range(0, len(body), 1000))
-    stored = Stored(pieces, ByteRange(0, len(body)), len(body), len(body), crc64)
-    around = Around(
-        PinnedObject(0, "b", "k", "e", len(body), whole=True), lambda low, high: body[low:high], MemoryStore()
-    )
-    return compression.load("gzip").session(stored, "gzip", around), stored
+def spans(span_bytes: int) -> Iterator[ByteRange]:
+    return iter(list(tile(0, len(DATA), span_bytes)))
 
 
-def threads() -> list[str]:
-    return [thread.name for thread in threading.enumerate() if thread.name == "decompression"]
+def open_span(span: ByteRange, piece_bytes: int = 100) -> Iterator[bytes]:
+    for at in range(span.start, span.end_exclusive, piece_bytes):
+        yield DATA[at : min(at + piece_bytes, span.end_exclusive)]
 
 
-def test_positions_and_marks_are_those_of_what_was_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_points, "SPACING_BYTES", 20_000)
-    session, stored = opened(PACKED)
-    alone = [(event, stored.position, stored.mark() if isinstance(event, Unit) else 0) for event in session.decode()]
-    assert sum(isinstance(event, Unit) for event, _, _ in alone) > 3
-    ahead = Ahead(*opened(PACKED))
-    seen = [(event, ahead.position, ahead.mark()) for event in ahead.decode()]
-    assert seen == alone
-    assert ahead.tile_crc(0) == crc64(PACKED, 0)
-    assert threads() == []
+@given(st.integers(50, 3000), st.integers(1, 5))
+def test_pieces_come_in_order(span_bytes: int, connections: int) -> None:
+    assert b"".join(ahead.pieces(spans(span_bytes), open_span, connections)) == DATA
 
 
-def test_it_is_never_more_than_some_pieces_ahead() -> None:
-    made: list[int] = []
+def test_nothing_to_read_starts_no_thread() -> None:
+    before = threading.active_count()
+    assert list(ahead.pieces(iter(()), open_span)) == []
+    assert threading.active_count() == before
 
-    class Endless:
-        def decode(self) -> Iterator[Decoded]:
+
+@pytest.mark.parametrize("connections", [1, 2, 3])
+def test_no_more_spans_are_under_way_than_connections(connections: int) -> None:
+    opened: list[ByteRange] = []
+
+    def counting(span: ByteRange) -> Iterator[bytes]:
+        opened.append(span)
+        yield from open_span(span)
+
+    taken = 0
+    reading = ahead.pieces(spans(100), counting, connections)
+    for piece in reading:
+        taken += len(piece)
+        time.sleep(0.001)  # time enough for all others to come, if they were not held back
+        assert len(opened) <= (taken - 1) // 100 + connections
+    assert taken == len(DATA)
+
+
+def test_spans_are_fetched_while_earlier_ones_are_worked_on() -> None:
+    second = threading.Event()
+
+    def noting(span: ByteRange) -> Iterator[bytes]:
+        if span.start == 100:
+            second.set()
+        yield from open_span(span)
+
+    reading = ahead.pieces(spans(100), noting, 2)
+    next(reading)
+    assert second.wait(5)
+    reading.close()
+
+
+def test_an_error_comes_where_its_piece_would_have_come() -> None:
+    def failing(span: ByteRange) -> Iterator[bytes]:
+        if span.start == 300:
+            raise OSError("reset")
+        yield from open_span(span)
+
+    got: list[bytes] = []
+    with pytest.raises(OSError, match="reset"):
+        got.extend(ahead.pieces(spans(100), failing, 3))
+    assert b"".join(got) == DATA[:300]
+
+
+def test_who_stops_early_leaves_no_thread_and_no_open_span() -> None:
+    closed: list[int] = []
+
+    def endless(span: ByteRange) -> Iterator[bytes]:
+        try:
             while True:
-                made.append(1)
                 yield b"x"
+                time.sleep(0.001)
+        finally:
+            closed.append(span.start)
 
-        def stop_soon(self) -> None: ...
-
-        def stopped(self, stored: int) -> None: ...
-
-    ahead = Ahead(Endless(), opened(PACKED)[1])
-    decoded = ahead.decode()
-    for taken in range(1, 30):
-        next(decoded)
-        time.sleep(0.002)
-        assert len(made) <= taken + _AHEAD + 1
-    assert len(made) > 30
-    assert threads() == ["decompression"]
-    decoded.close()  # type: ignore[attr-defined]
-    assert threads() == [], "who takes no more leaves nothing running"
-
-
-def test_damage_is_raised_where_it_is_met_and_the_interpreter_is_left_as_it_was() -> None:
-    before = sys.getswitchinterval()
-    ahead = Ahead(*opened(PACKED[:-20]))
-    taken: list[Decoded] = []
-    with pytest.raises(BadCompression, match="truncated"):
-        taken.extend(ahead.decode())
-    assert sum(len(event) for event in taken if not isinstance(event, Unit)) > len(TEXT) // 2
-    assert sys.getswitchinterval() == before
-    assert threads() == []
-
-
-def test_a_worker_that_stops_leaves_the_place_although_more_was_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_points, "SPACING_BYTES", 20_000)
-    session, stored = opened(PACKED)
-    ahead = Ahead(session, stored)
-    units: list[int] = []
-    for event in ahead.decode():
-        if isinstance(event, Unit):
-            units.append(event.stored)
-        if len(units) == 3:
-            ahead.stopped(units[-1])
-            break
-    assert threads() == []
-    assert stored.position >= units[-1]
+    before = threading.active_count()
+    reading = ahead.pieces(spans(100), endless, 2)
+    next(reading)
+    reading.close()
+    assert sorted(closed) == [0, 100]
+    assert threading.active_count() == before
