@@ -4,6 +4,7 @@ import csv
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -88,9 +89,9 @@ def test_the_scanner_reads_as_the_automaton(data: bytes, of: Dialect, cut: float
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_csv_scan, "_FEW_BYTES", few)
         patch.setattr(_csv_scan, "_STRETCH_BYTES", stretch)
-        first, state = scanner.outline(automaton.START, data, 0, middle)
+        first, state, _ = scanner.outline(automaton.START, data, 0, middle)
         assert state == states[middle]
-        second, state = scanner.outline(state, data, middle, len(data))
+        second, state, _ = scanner.outline(state, data, middle, len(data))
     assert state == states[-1]
     if data not in (b"\xef", b"\xef\xbb"):
         assert _csv_rows.count(first + second) == len(list(spans(data, of)))
@@ -186,9 +187,10 @@ def pieces_of(data: bytes, start: int, sizes: list[int]) -> Iterator[bytes]:
         turn += 1
 
 
-def make_block(data: bytes, offset: int, outline: bytes, has_header: bool) -> Block | None:
-    records = _csv_rows.count(outline) if data not in (b"\xef", b"\xef\xbb") else 1
-    return Block(data, offset, records - has_header)
+def make_block(rows: _csv_split.Rows, of: Dialect) -> Block | None:
+    records = _csv_rows.count(rows.outline) if rows.data not in (b"\xef", b"\xef\xbb") else 1
+    is_canonical = rows.is_clean and _csv_rows.is_canonical(rows.data, rows.outline, of)
+    return Block(rows.data, rows.offset, records - rows.has_header, is_canonical=is_canonical)
 
 
 def attempt(
@@ -212,7 +214,7 @@ def attempt(
         pieces,
         crc64,
         should_stop,
-        make_block,
+        partial(make_block, of=of),
         scanner,
         3,
         state,
@@ -298,6 +300,8 @@ def test_every_byte_and_every_row_once_whatever_was_assumed(  # noqa: C901 - one
         assert offset == list(spans(data, of))[-1][0]
         return
     assert b"".join(block.data for block in blocks) == data
+    for block in blocks:
+        assert not block.is_canonical or _csv_rows.canonical(block.data, of) == block.data
     for row in rows:
         assert row.assumed.removeprefix(_csv_split.BEFORE) == states[row.start]
     begins = {start for start, _ in spans(data, of)}
@@ -373,7 +377,9 @@ def test_no_more_is_read_than_the_last_row_needs() -> None:
     scanner = _csv_scan.scanner(PLAIN)
     run = ByteRange(0, 9)
     events = list(
-        _csv_split.split(run, 9, len(data), pieces(), crc64, lambda: False, make_block, scanner, 2, None, 1 << 20)
+        _csv_split.split(
+            run, 9, len(data), pieces(), crc64, lambda: False, partial(make_block, of=PLAIN), scanner, 2, None, 1 << 20
+        )
     )
     assert len(taken) == 3
     assert events[-1] == RangeDone(run, crc64(data[:9], 0), 0, 11, 1, automaton.START, automaton.QUOTED)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from rangemill.ranges import ByteRange
 
@@ -32,6 +33,12 @@ class Refused:
     problem: str
 
 
+class Canonical(NamedTuple):
+    """The bytes of a block that is canonical, on their way through an engine."""
+
+    data: bytes
+
+
 @dataclass(frozen=True, slots=True)
 class Block:
     """Contiguous bytes of whole records.
@@ -41,7 +48,8 @@ class Block:
     `places` are the logical offsets of the records, where `data` was transcoded and they do not follow from it. `file`
     is there instead of `data` where a format's records are no contiguous bytes; `offset` is the first one's place then.
     `refused` are records that had to be written anew for the engine and could not be: they count in `records`, but are
-    neither in `data` nor in `places`.
+    neither in `data` nor in `places`. `is_canonical`: an engine need not look whether `data` is written as it likes
+    best, the format has (as RFC 4180 has it, for CSV).
     """
 
     data: bytes
@@ -50,6 +58,14 @@ class Block:
     places: Sequence[int] | None = None
     file: SparseFile | None = None
     refused: tuple[Refused, ...] = ()
+    is_canonical: bool = False
+
+    @property
+    def content(self) -> bytes | Canonical | SparseFile:
+        """What an engine reads."""
+        if self.file is not None:
+            return self.file
+        return Canonical(self.data) if self.is_canonical else self.data
 
     @property
     def handed(self) -> int:

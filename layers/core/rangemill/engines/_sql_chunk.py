@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import duckdb
 
-from rangemill.blocks import Block, SparseFile
+from rangemill.blocks import Block, Canonical, SparseFile
 from rangemill.engines import _sql_bind, _sql_csv, _sql_find
 from rangemill.engines._sandbox import Session
 from rangemill.engines._sql_bind import Bound
@@ -50,7 +50,7 @@ def load(session: Session, chunk: Chunk, bound: Bound, settled: Settled) -> None
     `BadRecord` for a record that does not have its format or does not fit its column, `CountMismatch` when DuckDB took
     another number of records.
     """
-    blocks = [block.data if block.file is None else block.file for _, block in chunk.blocks]
+    blocks = [block.content for _, block in chunk.blocks]
     columns = columns_of(bound, settled)
     try:
         taken = load_rows(session, blocks, columns, settled)
@@ -81,7 +81,9 @@ def _load_again(session: Session, chunk: Chunk, columns: Columns, settled: Settl
         raise _bad_record(session, anew, columns, plain, again) from again
 
 
-def load_rows(session: Session, blocks: Sequence[bytes | SparseFile], columns: Columns, settled: Settled) -> int:
+def load_rows(
+    session: Session, blocks: Sequence[bytes | Canonical | SparseFile], columns: Columns, settled: Settled
+) -> int:
     """The rows of these blocks as a table; returns how many DuckDB took. Raises `duckdb.Error`."""
     files, select = READERS[shape_of(settled)](list(blocks), columns, settled)
     paths = [session.put(str(index), content) for index, content in enumerate(files)]

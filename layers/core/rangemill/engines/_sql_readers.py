@@ -10,7 +10,7 @@ import base64
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final, Protocol
 
-from rangemill.blocks import SparseFile
+from rangemill.blocks import Canonical, SparseFile
 from rangemill.engines import _parquet_files
 from rangemill.engines._exact_casts import exact_cast, misfit
 from rangemill.engines._sql_names import RAW, Columns, literal, quote
@@ -86,18 +86,21 @@ def _line_text(block: bytes, has_returns: bool) -> bytes:
     )  # that return is data: give SQL one to strip
 
 
-def csv(blocks: list[bytes], columns: Columns, settled: Settled) -> tuple[list[bytes], Callable[[list[str]], str]]:
+def csv(
+    blocks: list[bytes | Canonical], columns: Columns, settled: Settled
+) -> tuple[list[bytes], Callable[[list[str]], str]]:
     """Every column as text, so that what a typed read would round is seen; then exact casts."""
     return _csv(blocks, columns, settled, exact_cast)
 
 
 def _csv(
-    blocks: list[bytes], columns: Columns, settled: Settled, of_text: OfText
+    blocks: Sequence[bytes | Canonical], columns: Columns, settled: Settled, of_text: OfText
 ) -> tuple[list[bytes], Callable[[list[str]], str]]:
     options = _csv_options.of(settled)
     dialect = options.plain_dialect
     marks = literal(_csv_rows.quote_of(dialect))
-    files = [b"".join(group) for group in _groups(_csv_rows.canonical(block, dialect) for block in blocks)]
+    contents = (block.data if isinstance(block, Canonical) else _csv_rows.canonical(block, dialect) for block in blocks)
+    files = [b"".join(group) for group in _groups(contents)]
     files = [_lines.BOM + file if file.startswith(_lines.BOM) else file for file in files]  # DuckDB drops one
     names = "{" + ", ".join(f"{literal(name)}: 'VARCHAR'" for name, _ in settled.columns or []) + "}"
     arguments = {

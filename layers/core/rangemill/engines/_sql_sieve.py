@@ -144,7 +144,7 @@ class Sieve:
 
     def _loads(self, chunk: Chunk, *, anew: bool) -> bool:
         """Load a chunk, if DuckDB takes it as it is, or, of CSV, written anew (which takes Python longer)."""
-        blocks = [block.data for _, block in chunk.blocks]
+        blocks = [block.content for _, block in chunk.blocks]
         settled = self._settled
         try:
             taken = load_rows(self._session, blocks, self._columns, settled)

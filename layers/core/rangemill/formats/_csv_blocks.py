@@ -9,6 +9,7 @@ from rangemill.formats import _csv_header, _csv_rows, _encodings, _lines
 from rangemill.formats._csv_automaton import Dialect
 from rangemill.formats._csv_header import Layout
 from rangemill.formats._csv_options import Options
+from rangemill.formats._csv_split import Rows
 from rangemill.formats.base import Head, Settled
 
 _HALF_MARKS = (_lines.BOM[:1], _lines.BOM[:2])
@@ -28,8 +29,9 @@ class BlockMaker:
         self._layout: tuple[Layout, int] | None = None
         self._is_known = not options.header
 
-    def block(self, data: bytes, offset: int, outline: bytes, has_header: bool) -> Block | None:
+    def block(self, rows: Rows) -> Block | None:
         """See `_csv_split.MakeBlock`. Raises `BadRecord`."""
+        data, offset, outline = rows.data, rows.offset, rows.outline
         if offset == 0 and data in _HALF_MARKS:
             outline = b"x"  # an object of nothing else: a row that is not UTF-8
         if self._options.encoding == "utf-8":
@@ -39,7 +41,7 @@ class BlockMaker:
         if self._options.lone_return == "refuse" and _csv_rows.has_lone_return(outline):
             raise self._lone_return(data, offset)
         records = _csv_rows.count(outline)
-        if has_header:
+        if rows.has_header:
             start, end, following = next(_csv_rows.spans(data, self._dialect))
             self._know(self._plain_header(data[start:end]))
             data, offset, records = data[following:], offset + following, records - 1
@@ -50,7 +52,8 @@ class BlockMaker:
         places = self._places_of(data, offset, records)
         if self._layout is None and self._block_dialect == self._dialect:
             is_plain = _csv_rows.is_plain(data, self._dialect)
-            return Block(data, offset, records, None if is_plain else places)
+            is_canonical = rows.is_clean and _csv_rows.is_canonical(data, outline, self._dialect)
+            return Block(data, offset, records, None if is_plain else places, is_canonical=is_canonical)
         kept: Sequence[int] = places
         refused: list[Refused] = []
         if self._block_dialect != self._dialect:

@@ -135,6 +135,11 @@ def quote_of(of: Dialect) -> str:
     return of.quote.decode() or ('"' if of.delimiter != b'"' else "'")
 
 
+def is_canonical(data: bytes, outline: bytes, of: Dialect) -> bool:
+    """Whether `canonical` leaves rows with a clean outline as they are; False where it would have to look."""
+    return of.quote != b"" and data.endswith(b"\n") and b"\r" not in outline and not _lines.has_blank_line(outline)
+
+
 def canonical(data: bytes, of: Dialect) -> bytes:
     """The block as RFC 4180 has it: `\\n` after every row, no empty lines, no comments, quotes at cells' ends only.
 
@@ -147,9 +152,9 @@ def canonical(data: bytes, of: Dialect) -> bytes:
     if not of.quote or any(mark and mark in data for mark in (of.escape, of.comment)):
         return as_rfc(cells(data, of), of)
     parts = data.split(of.quote)
-    outside = of.quote.join(parts[::2])
-    if len(parts) % 2 == 0 or not _csv_scan.scanner(of).is_clean(outside):  # whole rows leave no quote open
+    if len(parts) % 2 == 0 or not _csv_scan.scanner(of).is_clean(parts[::2]):  # whole rows leave no quote open
         return as_rfc(cells(data, of), of)
+    outside = of.quote.join(parts[::2])
     if b"\r" in outside or _lines.has_blank_line(outside):
         parts[::2] = _without_empty(outside.replace(b"\r\n", b"\n").replace(b"\r", b"\n")).split(of.quote)
         return of.quote.join(parts)

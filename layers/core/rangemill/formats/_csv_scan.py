@@ -8,6 +8,7 @@ row by row; stretches are short, so that one odd quote does not slow down its wh
 
 import re
 from functools import lru_cache
+from operator import itemgetter
 from typing import Final
 
 from rangemill.formats import _csv_automaton as automaton
@@ -15,6 +16,8 @@ from rangemill.formats._csv_automaton import Dialect
 
 _STRETCH_BYTES: Final = 64 * 2**10
 _FEW_BYTES: Final = 24  # below this a table is quicker than splitting
+_FIRST_BYTE: Final = itemgetter(slice(None, 1))
+_LAST_BYTE: Final = itemgetter(slice(-1, None))
 _LETTERS: Final = bytes(range(ord("0"), ord("z")))
 _ENDS: Final = (automaton.RECORD, automaton.RETURN)
 _IN_MARK: Final = (automaton.MARK_1, automaton.MARK_2)
@@ -43,8 +46,9 @@ class Scanner:
             **{f"{automaton.DELIMITER}{size}": self._ordinary + d[:size] for size in range(1, len(d))},
         }
         self._outside_states = {*_OUTSIDE, *of.partial}
+        self._beside_quotes = {b"", d, b"\r", b"\n"}
         kinds = bytearray(b"x") * 256
-        for byte in (b"" if len(d) > 1 else d) + b"\r\n":
+        for byte in b"\r\n":
             kinds[byte] = ord("n")
         for byte in q:
             kinds[byte] = ord("q")
@@ -60,11 +64,12 @@ class Scanner:
         self.row = _row(of)
         self._marks = [mark for mark in (q, e, c) if mark]
 
-    def outline(self, state: str, data: bytes, low: int, high: int) -> tuple[bytes, str]:
-        """The outline of `data[low:high]`, and the state after it.
+    def outline(self, state: str, data: bytes, low: int, high: int) -> tuple[bytes, str, bool]:
+        """The outline of `data[low:high]`, the state after it, and whether it is sure to be clean.
 
-        An outline has the line ends that end rows, and some other byte in between for every row that is not empty; what
-        stands inside quotes, and comments, are not in it. Outlines of adjacent data, joined, are an outline.
+        Clean: quotes stand at cells' ends only, and nothing is a comment or escaped. An outline has the line ends that
+        end rows, and some other byte in between for every row that is not empty; what stands inside quotes, and
+        comments, are not in it. Outlines of adjacent data, joined, are an outline.
         """
         if (
             state in self._outside_states
@@ -72,18 +77,21 @@ class Scanner:
             and all(data.find(m, low, high) < 0 for m in self._marks)
         ):
             outline = data[low:high]
-            return outline, self._after(outline, state)
+            return outline, self._after(outline, state), True
         parts: list[bytes] = []
+        is_clean = True
         while low < high:
-            if state in self._leads and high - low > _FEW_BYTES:
+            if state in self._leads:
                 end = min(high, low + _STRETCH_BYTES)
-                part, state = self._split(state, data[low:end]) or self._match(state, data[low:end])
+                part, state, clean = self._split(state, data[low:end]) or self._match(state, data[low:end])
             else:
                 end = min(high, low + _FEW_BYTES)
                 part, state = self._step(state, data[low:end])
+                clean = False
             parts.append(part)
+            is_clean = is_clean and clean
             low = end
-        return b"".join(parts), state
+        return b"".join(parts), state, is_clean
 
     def next_start(self, state: str, data: bytes, low: int, high: int) -> int:
         """Where the next row begins at or after `low`, where the automaton is in that state; -1 if not before `high`.
@@ -123,9 +131,10 @@ class Scanner:
                 out += self._ordinary
         return bytes(out), state
 
-    def _split(self, state: str, data: bytes) -> tuple[bytes, str] | None:
-        """Outline and state by counting quotes; None where that may not be what the automaton reads."""
+    def _split(self, state: str, data: bytes) -> tuple[bytes, str, bool] | None:
+        """`outline` by counting quotes; None where that may not be what the automaton reads."""
         of, escaping = self.dialect, False
+        is_clean = not any(mark and mark in data for mark in (of.escape, of.comment))
         if self._escaped is not None and of.escape in data:
             data = self._escaped.sub(self._ordinary * 2, data)
             escaping = data.endswith(of.escape)  # what it escapes is not in this stretch
@@ -135,9 +144,10 @@ class Scanner:
         if of.quote and of.quote in data:
             parts = data.split(of.quote)
             quotes = len(parts) - 1
-            data = of.quote.join(parts[::2]) + of.quote * (quotes & 1)
-            if not self.is_clean(data):
+            outside = parts[::2]
+            if not self.is_clean(outside, followed=bool(quotes & 1)):
                 return None
+            data = of.quote.join(outside) + of.quote * (quotes & 1)
         ends_in_comment = False
         if self._comment is not None and of.comment in data:
             found = list(self._comment.finditer(data))
@@ -156,9 +166,9 @@ class Scanner:
                 return None
             after = automaton.QUOTED_ESCAPE if after == automaton.QUOTED else automaton.ESCAPE
             data += self._ordinary
-        return data, after
+        return data, after, is_clean
 
-    def _match(self, state: str, data: bytes) -> tuple[bytes, str]:
+    def _match(self, state: str, data: bytes) -> tuple[bytes, str, bool]:
         """The same row by row; what is left of the last one byte by byte."""
         parts: list[bytes] = []
         data = self._leads[state] + data
@@ -173,16 +183,25 @@ class Scanner:
             parts.append(ended)
             begin = found.end()
         if begin == len(data):
-            return b"".join(parts), automaton.RETURN if data.endswith(b"\r") else automaton.RECORD
+            return b"".join(parts), automaton.RETURN if data.endswith(b"\r") else automaton.RECORD, False
         part, after = self._step(automaton.RECORD, data[begin:])
         parts.append(part)
-        return b"".join(parts), after
+        return b"".join(parts), after, False
 
-    def is_clean(self, outside: bytes) -> bool:
-        """Whether quotes stand at cells' ends only, given what is outside quotes with a quote for what is inside."""
+    def is_clean(self, outside: list[bytes], *, followed: bool = False) -> bool:
+        """Whether quotes stand at cells' ends only, given what is outside of them; `followed`: by an open quote.
+
+        What is empty stands between the two quotes that mean one, or where the data begins or ends.
+        """
         if len(self.dialect.delimiter) > 1:
-            outside = outside.replace(self.dialect.delimiter, b"\n")  # one may stand before a quote and after it, too
-        kinds = outside.translate(self._kinds)
+            return self._is_clean_wide(outside, followed=followed)
+        beside = set(map(_FIRST_BYTE, outside[1:])).union(map(_LAST_BYTE, outside if followed else outside[:-1]))
+        return beside <= self._beside_quotes
+
+    def _is_clean_wide(self, outside: list[bytes], *, followed: bool) -> bool:
+        joined = self.dialect.quote.join(outside) + (self.dialect.quote if followed else b"")
+        # A delimiter may stand before a quote and after it, too.
+        kinds = joined.replace(self.dialect.delimiter, b"\n").translate(self._kinds)
         return b"xq" not in kinds and b"qx" not in kinds
 
     def _after(self, outline: bytes, state: str) -> str:

@@ -7,7 +7,7 @@ compare. Of an object with a header, states before it begin with `before `, whic
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Final
+from typing import Final, NamedTuple
 
 from rangemill.blocks import Block, RangeDone, Remaining
 from rangemill.errors import BadRecord, IncompleteProof, RecordTooLarge
@@ -21,8 +21,18 @@ from rangemill.ranges import ByteRange, tile
 BEFORE: Final = "before "  # of a state: no row has begun yet, so the header comes
 BLOCK_BYTES: Final = 4 * 2**20
 
-# whole rows, their offset, their outline and whether the header is among them -> their block, or None without a record
-MakeBlock = Callable[[bytes, int, bytes, bool], Block | None]
+
+class Rows(NamedTuple):
+    """Whole rows, what is known of them, and whether the object's header is the first one."""
+
+    data: bytes
+    offset: int
+    outline: bytes
+    is_clean: bool
+    has_header: bool
+
+
+MakeBlock = Callable[[Rows], Block | None]  # None where no row is a record
 
 
 def look_behind(scanner: Scanner) -> int:
@@ -60,8 +70,8 @@ def split(
         start, first, records = each.start, window.position, 0
         while window.position < each.end_exclusive:
             begin, is_before = window.position, window.is_before_header
-            data, outline = window.read_rows(min(each.end_exclusive, begin + step))
-            block = make_block(data, begin, outline, is_before and not window.is_before_header)
+            data, outline, is_clean = window.read_rows(min(each.end_exclusive, begin + step))
+            block = make_block(Rows(data, begin, outline, is_clean, is_before and not window.is_before_header))
             if block is not None:
                 records += block.records
                 yield block
@@ -120,6 +130,7 @@ class _Window:
         self._boundary: int | None = next(self._ends)
         self._left: deque[str] = deque()  # the states at the ends of the tiles that were passed
         self._outline: list[bytes] = []
+        self._is_clean = True  # as far as the outline goes
 
     @property
     def reported(self) -> str:
@@ -144,7 +155,7 @@ class _Window:
             self._fetch(start - begin + 1)
             behind = self._piece[: start - begin]
             if start < look_behind(self._scanner):  # all that comes before is here, even if 0 is only a unit's start
-                outline, self.state = self._scanner.outline(automaton.START, behind, 0, len(behind))
+                outline, self.state, _ = self._scanner.outline(automaton.START, behind, 0, len(behind))
                 self.is_before_header = has_header and not outline.strip(b"\r\n")
             else:
                 self._fetch_to_guess(start - begin)
@@ -167,10 +178,13 @@ class _Window:
             found = self._scanner.next_start(self.state, self._piece, self._used, last)
             self._pass_to(last if found < 0 else found)
         self.position = self._at
-        self._outline.clear()
+        self._forget_outline()
 
-    def read_rows(self, target: int) -> tuple[bytes, bytes]:
-        """The rows from the position to `c(target)`, where `position < target`, and their outline; moves there."""
+    def read_rows(self, target: int) -> tuple[bytes, bytes, bool]:
+        """The rows from the position to `c(target)`, where `position < target`; their outline; whether it is clean.
+
+        Moves there.
+        """
         begin, at_end = self.position, False
         parts: list[tuple[bytes, int, int]] = []
         last_at: int | None = None  # where the last row begins; looked for only when it may be too large
@@ -195,9 +209,13 @@ class _Window:
         if self.state in automaton.UNFINISHED and self._at == self._object_bytes:
             raise self._unfinished(self._last_start(parts, begin, target))
         self.position = self._at
-        outline = b"".join(self._outline)
+        outline, is_clean = b"".join(self._outline), self._is_clean
+        self._forget_outline()
+        return _joined(parts), outline, is_clean
+
+    def _forget_outline(self) -> None:
         self._outline.clear()
-        return _joined(parts), outline
+        self._is_clean = True
 
     @property
     def _at(self) -> int:
@@ -265,8 +283,9 @@ class _Window:
         self._crcs.feed(self._piece, self._used, end, self._piece_at)
         while self._used < end:
             high = end if self._boundary is None else min(end, self._boundary - self._piece_at)
-            part, self.state = self._scanner.outline(self.state, self._piece, self._used, high)
+            part, self.state, is_clean = self._scanner.outline(self.state, self._piece, self._used, high)
             self._outline.append(part)
+            self._is_clean = self._is_clean and is_clean
             if self.is_before_header and part.strip(b"\r\n"):
                 self.is_before_header = False
             self._used = high

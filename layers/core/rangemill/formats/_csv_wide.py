@@ -65,7 +65,7 @@ def _replaced(data: bytes, of: Dialect, by: bytes) -> bytes | None:
         return None if by in data else data.replace(of.delimiter, by)
     parts = data.split(of.quote)
     outside = of.quote.join(parts[::2])
-    if len(parts) % 2 == 0 or by in outside or not _csv_scan.scanner(of).is_clean(outside):
+    if len(parts) % 2 == 0 or by in outside or not _csv_scan.scanner(of).is_clean(parts[::2]):
         return None
     parts[::2] = outside.replace(of.delimiter, by).split(of.quote)
     return of.quote.join(parts)
