@@ -98,15 +98,15 @@ def test_wrong_guesses_are_worked_on_again_and_the_result_is_exact(pipeline: str
 
 
 STRAY = b"a,b\n" + b"".join(
-    [b'%d,"\n8,9\n"\n' % n if n % 3 else b'"",%d"\n",\n8",9\n' % n for n in range(120)]
+    [b'%d,"\n8,9\n"\n' % n if n % 3 else b'"",%d"\n",\n8",9\n' % n for n in range(60)]
 )  # rows of two, whose quotes look as if they stood the other way round
 
 
 @pytest.mark.parametrize("pipeline", [PYTHON, SQL])
 def test_wrong_guesses_in_a_row_take_a_bounded_number_of_waves(pipeline: str) -> None:
-    row, found = run(pipeline % ", columns: {a: VARCHAR, b: VARCHAR}", STRAY, STRAY, range_bytes=9)
+    row, found = run(pipeline % ", columns: {a: VARCHAR, b: VARCHAR}", STRAY, STRAY, STRAY, range_bytes=9)
     assert (row.status, row.error) == ("SUCCEEDED", None)
-    assert found == expected(STRAY, STRAY)
+    assert found == expected(STRAY, STRAY, STRAY)
     assert row.totals.waves <= 6
 
 

@@ -239,6 +239,7 @@ class Wave:
                 self._take(entry.slot, entry.wave, body)
                 progress = progress or not (self.pending and self.pending[-1].key == entry.key)
             waiting = self.pending
+        self._part()
         self._put_in_sequence()
 
     def _take(self, slot: Slot, wave: int, body: bytes) -> OutcomeHeader:
@@ -293,6 +294,17 @@ class Wave:
     def _tell(self, slot: Slot, told: dict[tuple[int, int], str | None]) -> None:
         self._misled |= {index for index, _ in told}
         self.returned.append(retries.with_states(slot, told))
+
+    def _part(self) -> None:
+        """Hand out by itself what waits for nothing in slots that wait: else an object waits for the one before it."""
+        waiting, self.pending = self.pending, []
+        for entry in waiting:
+            assumed, others = retries.parted(entry.slot)
+            if others is not None:
+                self.returned.append(others)
+                slot = msgspec.structs.replace(entry.slot, runs=assumed)
+                entry = PendingOutcome("", entry.wave, slot)  # noqa: PLW2901 - its outcome held both
+            self.pending.append(entry)
 
     def _put_in_sequence(self) -> None:
         """Of an object that misled guesses in several waves, let one worker go on where the states are known.

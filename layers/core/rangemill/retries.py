@@ -33,6 +33,13 @@ def assuming(runs: list[Run]) -> list[tuple[int, int]]:
     return [(run.object_index, run.start) for run in runs if run.start > 0 and run.state is None]
 
 
+def parted(slot: Slot) -> tuple[list[Run], RetrySlot | None]:
+    """The runs of a slot that assume a state, and the others as a slot of their own."""
+    assumed = [run for run in slot.runs if run.start > 0 and run.state is None]
+    others = [run for run in slot.runs if run.start == 0 or run.state is not None]
+    return assumed, _subset(slot.objects, others) if assumed and others else None
+
+
 def in_sequence(
     index: int, returned: list[RetrySlot], waiting: list[PendingOutcome], most_bytes: int
 ) -> tuple[list[RetrySlot], list[PendingOutcome]]:
