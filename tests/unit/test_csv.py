@@ -188,8 +188,8 @@ def pieces_of(data: bytes, start: int, sizes: list[int]) -> Iterator[bytes]:
 
 
 def make_block(rows: _csv_split.Rows, of: Dialect) -> Block | None:
-    records = _csv_rows.count(rows.outline) if rows.data not in (b"\xef", b"\xef\xbb") else 1
-    is_canonical = rows.is_clean and _csv_rows.is_canonical(rows.data, rows.outline, of)
+    records, is_even = _csv_rows.counted(rows.outline) if rows.data not in (b"\xef", b"\xef\xbb") else (1, False)
+    is_canonical = rows.is_clean and is_even and of.quote != b""
     return Block(rows.data, rows.offset, records - rows.has_header, is_canonical=is_canonical)
 
 

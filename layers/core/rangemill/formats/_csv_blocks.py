@@ -40,7 +40,7 @@ class BlockMaker:
             data, offset = _lines.without_bom(data, offset)
         if self._options.lone_return == "refuse" and _csv_rows.has_lone_return(outline):
             raise self._lone_return(data, offset)
-        records = _csv_rows.count(outline)
+        records, is_even = _csv_rows.counted(outline)
         if rows.has_header:
             start, end, following = next(_csv_rows.spans(data, self._dialect))
             self._know(self._plain_header(data[start:end]))
@@ -52,7 +52,7 @@ class BlockMaker:
         places = self._places_of(data, offset, records)
         if self._layout is None and self._block_dialect == self._dialect:
             is_plain = _csv_rows.is_plain(data, self._dialect)
-            is_canonical = rows.is_clean and _csv_rows.is_canonical(data, outline, self._dialect)
+            is_canonical = rows.is_clean and is_even and self._dialect.quote != b""
             return Block(data, offset, records, None if is_plain else places, is_canonical=is_canonical)
         kept: Sequence[int] = places
         refused: list[Refused] = []

@@ -30,9 +30,17 @@ def has_lone_return(data: bytes) -> bool:
 
 def count(outline: bytes) -> int:
     """How many rows an outline shows."""
+    return counted(outline)[0]
+
+
+def counted(outline: bytes) -> tuple[int, bool]:
+    """How many rows an outline shows, and whether `\\n` ends each of them and none is empty."""
+    is_even = b"\r" not in outline
     if has_lone_return(outline):
         outline = outline.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-    return _lines.count_except(outline, _lines.is_empty) if outline else 0
+    if _lines.has_blank_line(outline):
+        return _lines.count_except(outline, _lines.is_empty), False
+    return _lines.count_lines(outline), is_even and outline.endswith(b"\n")
 
 
 def spans(data: bytes, of: Dialect) -> Iterator[tuple[int, int, int]]:
@@ -133,11 +141,6 @@ def _written(rows: Iterable[list[str]], **how: Any) -> bytes:
 def quote_of(of: Dialect) -> str:
     """The quote of canonical blocks: the dialect's own, where it has one."""
     return of.quote.decode() or ('"' if of.delimiter != b'"' else "'")
-
-
-def is_canonical(data: bytes, outline: bytes, of: Dialect) -> bool:
-    """Whether `canonical` leaves rows with a clean outline as they are; False where it would have to look."""
-    return of.quote != b"" and data.endswith(b"\n") and b"\r" not in outline and not _lines.has_blank_line(outline)
 
 
 def canonical(data: bytes, of: Dialect) -> bytes:
