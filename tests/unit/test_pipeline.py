@@ -79,7 +79,7 @@ parameters: {top: 20, since: 2026-01-02}
         (NAME + "format: {}\n" + APPLY, r"f.yaml:2: format\.type: expected one of .*csv, .*text"),
         (NAME + "format: {type: tex}\n" + APPLY, r"f.yaml:2: format\.type: unknown format 'tex'"),
         (NAME + "format: {type: csv, delimeter: ;}\n" + APPLY, r"format\.delimeter: .*did you mean `delimiter`"),
-        (NAME + "format: {type: csv, delimiter: ab}\n" + APPLY, "f.yaml:2: format: expected delimiter to be one ASCII"),
+        (NAME + "format: {type: csv, delimiter: ''}\n" + APPLY, "f.yaml:2: format: expected a delimiter of 1 to 32"),
         (NAME + "format: {type: csv, quote: ','}\n" + APPLY, "f.yaml:2: format: delimiter and quote must differ"),
         (NAME + "format: {type: csv, as: tuple}\n" + APPLY, r"format\.as: .*expected one of list, dict, bytes"),
         (NAME + "format: {type: text, max_record_bytes: lots}\n" + APPLY, "f.yaml:2: format: expected a size"),

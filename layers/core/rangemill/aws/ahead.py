@@ -6,7 +6,7 @@ under way or waiting to be taken: that bounds the memory, and holds the network 
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from queue import SimpleQueue
 from typing import Final
 
@@ -18,7 +18,7 @@ _STOP_SECONDS: Final = 0.5  # a worker that stops for its deadline does not wait
 type Open = Callable[[ByteRange], Iterator[bytes]]
 
 
-def pieces(spans: Iterator[ByteRange], open_span: Open, connections: int = CONNECTIONS) -> Iterator[bytes]:
+def pieces(spans: Iterator[ByteRange], open_span: Open, connections: int = CONNECTIONS) -> Generator[bytes]:
     """The pieces of the spans, in order. Raises what `open_span` raises where the piece would have come.
 
     Closing the generator ends the fetching.
