@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from rangemill import aggregate, outcomes
-from rangemill.aggregate import Wave, merge_intervals
+from rangemill import aggregate, folding, outcomes
+from rangemill import wave as wave_module
+from rangemill.closing import merge_intervals
 from rangemill.engines.base import FinishedRows
 from rangemill.errors import ChecksumMismatch, CountMismatch, IncompleteProof, WorkerDied
 from rangemill.formats.base import Settled
@@ -29,6 +30,7 @@ from rangemill.messages import (
     Totals,
     Verdict,
 )
+from rangemill.wave import Wave
 from rangemill_cli.inprocess.memory import MemoryStore
 
 BODY = b"a\nbb\nccc\ndd\ne\n"
@@ -219,7 +221,7 @@ def test_partials_are_folded_in_order_and_a_bounded_number_at_a_time() -> None:
 
 
 def test_large_partials_are_folded_before_they_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(aggregate, "FOLD_BATCH_BYTES", 100)
+    monkeypatch.setattr(wave_module, "FOLD_BATCH_BYTES", 100)
     assert FOLD_BATCH_BYTES > 100
     wave = wave_of(9)
     for number in range(9):
@@ -254,7 +256,7 @@ def test_levels_count_like_a_number_and_no_wave_costs_more_for_the_job_being_lon
         wave = Wave(checkpoint, PLAN, Handout(number, 1, Cursor(), [], []), folder)
         wave.partial = f"[{number}]".encode()
         folder.folds = []
-        checkpoint = aggregate._fold_levels(checkpoint, wave, store, "a")
+        checkpoint = folding.with_wave(checkpoint, wave.partial, wave.folder, store, "a")
         fold_sizes.append(sum(folder.folds))
         assert all(len(level) < FOLD_FAN_IN for level in checkpoint.levels)
         assert len(checkpoint.levels) <= 3
@@ -262,18 +264,18 @@ def test_levels_count_like_a_number_and_no_wave_costs_more_for_the_job_being_lon
     assert max(fold_sizes) <= 2 * FOLD_FAN_IN
     assert sum(fold_sizes) / waves <= FOLD_FAN_IN / (FOLD_FAN_IN - 1) + 0.01
     keys = [key for level in reversed(checkpoint.levels) for key in level]
-    assert json.loads(aggregate.fold_keys(keys, folder, store)) == list(range(1, waves + 1))
+    assert json.loads(folding.fold_keys(keys, folder, store)) == list(range(1, waves + 1))
 
 
 def test_a_fold_of_large_partials_is_read_a_bounded_batch_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(aggregate, "FOLD_BATCH_BYTES", 20)
+    monkeypatch.setattr(folding, "FOLD_BATCH_BYTES", 20)
     store, folder = MemoryStore(), ListFolder()
     for number in range(9):
         store.put(f"k{number}", b'["%d xxxxxxx"]' % number)
-    total = aggregate.fold_keys([f"k{number}" for number in range(9)], folder, store)
+    total = folding.fold_keys([f"k{number}" for number in range(9)], folder, store)
     assert json.loads(total) == [f"{number} xxxxxxx" for number in range(9)]
     assert max(folder.folds) <= 3
-    assert json.loads(aggregate.fold_keys([], folder, store)) == []
+    assert json.loads(folding.fold_keys([], folder, store)) == []
 
 
 @pytest.mark.parametrize("tries", [1, 2])

@@ -6,7 +6,6 @@ import pytest
 from msgspec.structs import replace
 
 from rangemill import keys, outcomes
-from rangemill.aggregate import Wave
 from rangemill.engines.base import FinishedRows
 from rangemill.errors import BrokenChain
 from rangemill.formats.base import Settled
@@ -24,6 +23,7 @@ from rangemill.messages import (
     Slot,
     Verdict,
 )
+from rangemill.wave import Wave
 
 BODY = b'a,"x\ny"\nb,c\nd,"\ne"\n'
 CUTS = [0, 6, 13, len(BODY)]

@@ -1,54 +1,34 @@
 """Aggregate: judge a wave from S3, fold it, commit. The pointer in the job row is the commit; nothing else counts."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 
 import msgspec
 
-from rangemill import code, costs, decide, indexing, keys, messages, outcomes, pages, rejects, retries
+from rangemill import code, costs, decide, folding, keys, messages, pages, rejects
 from rangemill.engines import make_folder
-from rangemill.engines.base import Folder
-from rangemill.errors import CountMismatch, IncompleteProof, Superseded, is_died
+from rangemill.errors import Superseded
 from rangemill.gateways import Gateways, Store
-from rangemill.ledger import THROUGH, Segment, merge, prove
-from rangemill.limits import (
-    FOLD_BATCH_BYTES,
-    FOLD_BATCH_PARTIALS,
-    FOLD_FAN_IN,
-    OUTCOME_THREADS,
-    PLAN_STEP_PAGES,
-    SLOT_FIRST_BYTES_PER_SECOND,
-    WAVE_TARGET_SECONDS,
-    WRONG_WAVES_MAX,
-)
+from rangemill.limits import OUTCOME_THREADS, PLAN_STEP_PAGES
 from rangemill.messages import (
     Checkpoint,
     ClosedObject,
     CodeIdentity,
     Context,
     Handout,
-    Indexing,
     JobRow,
-    OpenObject,
-    OutcomeHeader,
-    PendingOutcome,
-    PinnedObject,
     Plan,
-    RejectGroup,
-    RetrySlot,
     Slot,
     SlotItem,
     StateMessage,
-    Totals,
     Verdict,
     WaveRow,
     now_text,
 )
-
-type VerdictReader = Callable[[], Verdict | None]
+from rangemill.wave import Wave
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +105,7 @@ def _commit(row: JobRow, plan: Plan, context: Context, gateways: Gateways, machi
         wave.add(slot, body, partial(_verdict, store, item.verdict_key))
     wave.settle_pending(store.get)
     checkpoint, closed = wave.close()
-    checkpoint = _fold_levels(checkpoint, wave, store, attempt)
+    checkpoint = folding.with_wave(checkpoint, wave.partial, wave.folder, store, attempt)
     moment = now_text(gateways.clock())
     wave_row = WaveRow(
         context.wave,
@@ -174,359 +154,3 @@ def _outcomes(store: Store, job_id: str, wave: int, items: list[SlotItem]) -> It
 def _verdict(store: Store, key: str) -> Verdict | None:
     body = store.get(key)
     return None if body is None else messages.decode(body, Verdict, key)
-
-
-@dataclass
-class Wave:
-    """A wave's outcomes, added one by one, and what they make of the checkpoint before them."""
-
-    before: Checkpoint
-    plan: Plan
-    handout: Handout
-    folder: Folder
-    returned: list[RetrySlot] = field(default_factory=list)
-    parts: list[str] = field(default_factory=list)
-    rejects: int = 0
-    rejects_keys: list[str] = field(default_factory=list)
-    reject_groups: list[RejectGroup] = field(default_factory=list)
-    pending: list[PendingOutcome] = field(default_factory=list)
-    milliseconds: int = 0
-    partial: bytes | None = None
-    _objects: dict[int, OpenObject] = field(default_factory=dict)
-    _waiting: list[bytes] = field(default_factory=list)
-    _died: list[Verdict] = field(default_factory=list)
-    _misled: set[int] = field(default_factory=set)  # objects in which a guess of this wave was wrong
-    _indexing: list[Indexing] = field(default_factory=list)
-    _worked_bytes: int = 0
-    _index_milliseconds: int = 0  # of indexers, who show nothing of how quickly records are applied
-    _headers: int = 0
-    _requests: int = 0
-
-    def __post_init__(self) -> None:
-        self._objects = {entry.pin.index: entry for entry in self.before.open_objects}
-        self.reject_groups = self.before.reject_groups
-        self._indexing = list(self.handout.indexing)
-
-    def add(self, slot: Slot, body: bytes | None, verdict: VerdictReader) -> None:
-        """A slot's outcome, or what became of it. Raises the error of a slot that repeating cannot help."""
-        if body is None:
-            self._missing(slot, verdict())
-            return
-        header = self._take(slot, self.handout.wave, body)
-        if header.indexed is not None:
-            self._indexing = indexing.answered(self._indexing, slot, header.indexed)
-            self._index_milliseconds += header.milliseconds
-        self.milliseconds += header.milliseconds
-        self._worked_bytes += header.bytes
-        self._requests += header.requests
-        self._headers += 1
-
-    def settle_pending(self, read: Callable[[str], bytes | None]) -> None:
-        """Outcomes that waited for a neighbour, as long as one of them can be judged. `read` reads from the store."""
-        waiting = [*self.before.pending, *self.pending]
-        progress = True
-        while progress and waiting:
-            self.pending, progress = [], False
-            for entry in waiting:
-                if not entry.key:
-                    progress = self._tell_failed(entry) or progress
-                    continue
-                body = read(entry.key)
-                if body is None:  # expired while the job rested: its slot is worked on again
-                    self.returned.append(RetrySlot(entry.slot.objects, entry.slot.runs))
-                    progress = True
-                    continue
-                self._take(entry.slot, entry.wave, body)
-                progress = progress or not (self.pending and self.pending[-1].key == entry.key)
-            waiting = self.pending
-        self._part()
-        self._put_in_sequence()
-
-    def _take(self, slot: Slot, wave: int, body: bytes) -> OutcomeHeader:
-        """Count an outcome, put it aside until its neighbour has told, or hand its slot out again with what it told."""
-        where = f"the outcome of slot {slot.slot} of wave {wave}"
-        header, encoded = outcomes.decode(body, where)
-        self._require_whole(slot, wave, header)
-        rows = sum(segment.records for _, segments in header.rows for segment in segments)
-        if not header.records == rows == header.taken + header.rejects:
-            raise CountMismatch(
-                f"{where}: {rows} records in its rows, {header.records} found, "
-                f"{header.taken} taken and {header.rejects} rejected"
-            )
-        kinds = sum(group.count for group in header.reject_groups)
-        in_rows = sum(segment.rejects for _, segments in header.rows for segment in segments)
-        if not header.rejects == in_rows == kinds:
-            raise CountMismatch(f"{where}: {header.rejects} rejects, {in_rows} in its rows and {kinds} by their kinds")
-        told = self._states_told(header)
-        if any(state is None for state in told.values()):
-            self.pending.append(PendingOutcome(keys.outcome(self.plan.job_id, wave, slot.slot), wave, slot))
-            return header
-        if told:
-            self._tell(slot, told)
-            return header
-        self._accept(slot, header, encoded)
-        return header
-
-    def _states_told(self, header: OutcomeHeader) -> dict[tuple[int, int], str | None]:
-        """Where a run assumed a state that its left neighbour does not confirm: (object, start) -> its word.
-
-        None where the neighbour has not told yet. Formats without a state assume nothing.
-        """
-        told: dict[tuple[int, int], str | None] = {}
-        for index, segments in header.rows:
-            known = self._objects.get(index)
-            before = {s.end: s.left for s in (*(known.segments if known else ()), *segments)}
-            for segment in segments:
-                left = before.get(segment.start)
-                if segment.start > 0 and segment.assumed not in ("", THROUGH) and left != segment.assumed:
-                    told[index, segment.start] = None if left == THROUGH else left
-        return told
-
-    def _tell_failed(self, entry: PendingOutcome) -> bool:
-        """Hand a slot that failed while it assumed out again, if the states that it needs are known now."""
-        told = {place: self._left_before(*place) for place in retries.assuming(entry.slot.runs)}
-        if any(state is None for state in told.values()):
-            self.pending.append(entry)
-            return False
-        self._tell(entry.slot, told)
-        return True
-
-    def _tell(self, slot: Slot, told: dict[tuple[int, int], str | None]) -> None:
-        self._misled |= {index for index, _ in told}
-        self.returned.append(retries.with_states(slot, told))
-
-    def _part(self) -> None:
-        """Hand out by itself what waits for nothing in slots that wait: else an object waits for the one before it."""
-        waiting, self.pending = self.pending, []
-        for entry in waiting:
-            assumed, others = retries.parted(entry.slot)
-            if others is not None:
-                self.returned.append(others)
-                slot = msgspec.structs.replace(entry.slot, runs=assumed)
-                entry = PendingOutcome("", entry.wave, slot)  # noqa: PLW2901 - its outcome held both
-            self.pending.append(entry)
-
-    def _put_in_sequence(self) -> None:
-        """Of an object that misled guesses in several waves, let one worker go on where the states are known.
-
-        Else k wrong guesses in a row take k waves.
-        """
-        speed = self.before.bytes_per_second or SLOT_FIRST_BYTES_PER_SECOND
-        for index in sorted(self._misled & self._objects.keys()):
-            entry = self._objects[index]
-            self._objects[index] = msgspec.structs.replace(entry, wrong_waves=entry.wrong_waves + 1)
-            if entry.wrong_waves + 1 >= WRONG_WAVES_MAX:
-                most_bytes = int(speed * WAVE_TARGET_SECONDS)
-                self.returned, self.pending = retries.in_sequence(index, self.returned, self.pending, most_bytes)
-
-    def _left_before(self, index: int, start: int) -> str | None:
-        known = self._objects.get(index)
-        left = next((s.left for s in known.segments if s.end == start), None) if known is not None else None
-        return None if left == THROUGH else left
-
-    def _accept(self, slot: Slot, header: OutcomeHeader, encoded: bytes) -> None:
-        self._rows(slot, header)
-        if header.remaining:
-            # What the worker learnt of an object's version and CRC holds for the rest of it.
-            known = {pin.index: pin for pin in header.pins}
-            objects = [known.get(pin.index, pin) for pin in slot.objects]
-            self.returned.append(retries.remainder(Slot(slot.slot, objects, slot.runs), header.remaining))
-        if header.part is not None:
-            self.parts.append(header.part)
-        self.rejects += header.rejects
-        self.reject_groups = rejects.merged(self.reject_groups, header.reject_groups)
-        if header.rejects_key is not None:
-            self.rejects_keys.append(header.rejects_key)
-        if encoded:
-            self._waiting.append(encoded)
-            if len(self._waiting) >= FOLD_BATCH_PARTIALS or sum(map(len, self._waiting)) >= FOLD_BATCH_BYTES:
-                self._fold()
-
-    def _require_whole(self, slot: Slot, wave: int, header: OutcomeHeader) -> None:
-        """Raise `IncompleteProof` unless what was done and what remains are the slot, each byte of it once."""
-        where = f"the outcome of slot {slot.slot} of wave {wave}"
-        if (header.job_id, header.wave, header.slot) != (self.plan.job_id, wave, slot.slot):
-            raise IncompleteProof(f"{where} is that of slot {header.slot} of wave {header.wave} of job {header.job_id}")
-        told = [(index, s.start, s.end) for index, segments in header.rows for s in segments]
-        told += [(run.object_index, run.start, run.end) for run in header.remaining]
-        given = _joined((run.object_index, run.start, run.end) for run in slot.runs)
-        if _joined(told) != given:
-            raise IncompleteProof(
-                f"{where} does not account for each byte of its slot once", object_uri=_first_uri(slot)
-            )
-
-    def _missing(self, slot: Slot, verdict: Verdict | None) -> None:
-        if verdict is None or (verdict.error is None and is_died(verdict.Error or "")):
-            self._died.append(verdict or Verdict())
-        if slot.index is not None:
-            self._indexing = indexing.unanswered(self._indexing, slot, verdict)
-            return
-        if verdict is not None and verdict.guessed:
-            self.pending.append(PendingOutcome("", self.handout.wave, slot))
-            return
-        retried = self.handout.retried
-        known = retried[slot.slot] if slot.slot < len(retried) else None
-        self.returned.extend(retries.judge(slot, known, verdict))
-
-    def _rows(self, slot: Slot, header: OutcomeHeader) -> None:
-        pins: dict[int, PinnedObject] = {pin.index: pin for pin in (*slot.objects, *header.pins)}
-        for index, segments in header.rows:
-            known = self._objects.get(index)
-            pin = known.pin if known is not None and not known.pin.crc_later else pins[index]
-            joined = [*(known.segments if known is not None else ()), *segments]
-            wrong_waves = known.wrong_waves if known is not None else 0
-            self._objects[index] = OpenObject(pin, merge(joined, pin.crc_name, pin.uri), wrong_waves)
-
-    def _fold(self) -> None:
-        partials = self._waiting if self.partial is None else [self.partial, *self._waiting]
-        self.partial = self.folder.fold(partials)
-        self._waiting = []
-
-    def close(self) -> tuple[Checkpoint, list[ClosedObject]]:
-        """The checkpoint after the wave (its levels still those of before), and the objects that the wave proved."""
-        if self._waiting:
-            self._fold()
-        closed = [_closed(entry, self.plan.settled.level) for entry in self._objects.values() if _is_whole(entry)]
-        closed.sort(key=lambda c: c.index)
-        done = {c.index for c in closed}
-        still_open = [entry for index, entry in sorted(self._objects.items()) if index not in done]
-        totals = self._totals(closed, still_open)
-        retries.require_few_deaths(totals, self._died)
-        seconds = (self.milliseconds - self._index_milliseconds) / 1000
-        return Checkpoint(
-            self.before.job_id,
-            self.handout.wave,
-            self.handout.cursor,
-            [*self.returned, *self.handout.retry],
-            still_open,
-            merge_intervals([*self.before.closed, *((index, index + 1) for index in sorted(done))], self.plan.job_id),
-            self.before.levels,
-            totals,
-            sorted({*self.before.crc_names, *(c.crc_name for c in closed if c.matched)}),
-            self._worked_bytes / seconds if seconds > 1 else self.before.bytes_per_second,
-            self.pending,
-            reject_groups=self.reject_groups,
-            indexing=self._indexing,
-        ), closed
-
-    def _totals(self, closed: list[ClosedObject], still_open: list[OpenObject]) -> Totals:
-        """Exact counts: of the proved objects so far, and of the proved segments of the open ones."""
-        old = self.before.totals
-        before = [segment for entry in self.before.open_objects for segment in entry.segments]
-        after = [segment for entry in still_open for segment in entry.segments]
-        return Totals(
-            objects=old.objects + len(closed),
-            bytes=old.bytes + sum(c.size_bytes for c in closed) + _bytes(after) - _bytes(before),
-            records=old.records + sum(c.records for c in closed) + _records(after) - _records(before),
-            rejects=old.rejects + self.rejects,
-            ranges=old.ranges + sum(c.ranges for c in closed) + _ranges(after) - _ranges(before),
-            slots=old.slots + self.handout.slots,
-            waves=old.waves + 1,
-            unmatched_objects=old.unmatched_objects + sum(c.matched is None for c in closed),
-            worker_milliseconds=old.worker_milliseconds + self.milliseconds,
-            worker_requests=old.worker_requests + self._requests,
-            invocations=old.invocations + self.handout.slots,
-            deaths=old.deaths + len(self._died),
-            parts=old.parts + len(self.parts),
-        )
-
-
-def _first_uri(slot: Slot) -> str | None:
-    return slot.objects[0].uri if slot.objects else None
-
-
-def _joined(spans: Iterable[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
-    """Sorted spans (object, start, end), adjacent ones joined; overlapping ones stay apart."""
-    joined: list[tuple[int, int, int]] = []
-    for index, start, end in sorted(spans):
-        if joined and joined[-1][0] == index and joined[-1][2] == start:
-            joined[-1] = (index, joined[-1][1], end)
-        else:
-            joined.append((index, start, end))
-    return joined
-
-
-def _bytes(segments: Iterable[Segment]) -> int:
-    return sum(s.end - s.start for s in segments)
-
-
-def _records(segments: Iterable[Segment]) -> int:
-    return sum(s.records for s in segments)
-
-
-def _ranges(segments: Iterable[Segment]) -> int:
-    return sum(s.ranges for s in segments)
-
-
-def _is_whole(entry: OpenObject) -> bool:
-    return len(entry.segments) == 1 and entry.segments[0].start == 0 and entry.segments[0].end == entry.pin.size_bytes
-
-
-def _closed(entry: OpenObject, level: str) -> ClosedObject:
-    """A proved object. Raises what `ledger.prove` raises."""
-    pin, segment = entry.pin, entry.segments[0]
-    expected = pin.crc if level != "units" else None  # of units not every byte is read
-    matched = prove(entry.segments, pin.size_bytes, pin.size_bytes, pin.crc_name, expected, pin.uri)
-    if pin.logical_crc is not None:  # of what it unpacks to: held against the archive's by the worker that unpacked it
-        matched = True
-    return ClosedObject(
-        pin.index,
-        pin.uri,
-        pin.size_bytes,
-        pin.etag,
-        pin.version_id,
-        segment.records,
-        segment.ranges,
-        pin.crc_name,
-        segment.crc,
-        matched,
-        segment.rejects,
-    )
-
-
-def merge_intervals(intervals: list[tuple[int, int]], job_id: str) -> list[tuple[int, int]]:
-    """Sorted, merged intervals `[first, end)`. Raises `CountMismatch` when one object was proved twice."""
-    merged: list[tuple[int, int]] = []
-    for first, end in sorted(intervals):
-        if merged and first < merged[-1][1]:
-            raise CountMismatch(f"object {first} of job {job_id} was proved twice")
-        if merged and first == merged[-1][1]:
-            merged[-1] = (merged[-1][0], end)
-        else:
-            merged.append((first, end))
-    return merged
-
-
-def _fold_levels(checkpoint: Checkpoint, wave: Wave, store: Store, attempt: str) -> Checkpoint:
-    """Add the wave's partial to the levels like a digit to a counter, so that no wave's cost grows with the job."""
-    if wave.partial is None:
-        return checkpoint
-    levels = [list(level) for level in checkpoint.levels] or [[]]
-    key = keys.aggregate(checkpoint.job_id, 0, checkpoint.wave, attempt)
-    store.put(key, wave.partial)
-    levels[0].append(key)
-    level = 0
-    while len(levels[level]) >= FOLD_FAN_IN:
-        folded = fold_keys(levels[level], wave.folder, store)
-        levels[level] = []
-        level += 1
-        if level == len(levels):
-            levels.append([])
-        key = keys.aggregate(checkpoint.job_id, level, checkpoint.wave, attempt)
-        store.put(key, folded)
-        levels[level].append(key)
-    return msgspec.structs.replace(checkpoint, levels=levels)
-
-
-def fold_keys(partial_keys: list[str], folder: Folder, store: Store) -> bytes:
-    """One partial of several that lie in the store, read and folded a bounded batch at a time."""
-    total: bytes | None = None
-    batch: list[bytes] = []
-    for key in partial_keys:
-        batch.append(pages.required(store, key))
-        if sum(map(len, batch)) >= FOLD_BATCH_BYTES:
-            total = folder.fold(batch if total is None else [total, *batch])
-            batch = []
-    if batch or total is None:
-        total = folder.fold(batch if total is None else [total, *batch])
-    return total

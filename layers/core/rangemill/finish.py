@@ -4,7 +4,7 @@ from typing import Any, Final
 
 import msgspec
 
-from rangemill import aggregate, code, keys, pages, report
+from rangemill import aggregate, code, folding, keys, pages, report
 from rangemill.apply import output_root
 from rangemill.engines import make_folder
 from rangemill.errors import IncompleteProof, Superseded
@@ -80,7 +80,7 @@ def require_proof(checkpoint: Checkpoint, plan: Plan) -> None:
 def total_partial(checkpoint: Checkpoint, pipeline: Pipeline, plan: Plan, store: Store) -> bytes:
     """The folded total: the levels from the oldest waves to the newest."""
     folder = make_folder(pipeline, plan.settled)
-    return aggregate.fold_keys([key for level in reversed(checkpoint.levels) for key in level], folder, store)
+    return folding.fold_keys([key for level in reversed(checkpoint.levels) for key in level], folder, store)
 
 
 def _publish(row: JobRow, plan: Plan, checkpoint: Checkpoint, gateways: Gateways) -> list[str]:

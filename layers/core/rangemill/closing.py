@@ -1,0 +1,62 @@
+"""Closing objects: whether segments prove one, and what is counted of the proved and of those that are still open."""
+
+from collections.abc import Iterable
+
+from rangemill.errors import CountMismatch
+from rangemill.ledger import Segment, prove
+from rangemill.messages import ClosedObject, OpenObject
+
+
+def bytes_of(segments: Iterable[Segment]) -> int:
+    """Stored bytes of the segments."""
+    return sum(s.end - s.start for s in segments)
+
+
+def records_of(segments: Iterable[Segment]) -> int:
+    """Records of the segments."""
+    return sum(s.records for s in segments)
+
+
+def ranges_of(segments: Iterable[Segment]) -> int:
+    """Ranges of the segments."""
+    return sum(s.ranges for s in segments)
+
+
+def is_whole(entry: OpenObject) -> bool:
+    """Whether all of the object was done."""
+    return len(entry.segments) == 1 and entry.segments[0].start == 0 and entry.segments[0].end == entry.pin.size_bytes
+
+
+def closed(entry: OpenObject, level: str) -> ClosedObject:
+    """A proved object. Raises what `ledger.prove` raises."""
+    pin, segment = entry.pin, entry.segments[0]
+    expected = pin.crc if level != "units" else None  # of units not every byte is read
+    matched = prove(entry.segments, pin.size_bytes, pin.size_bytes, pin.crc_name, expected, pin.uri)
+    if pin.logical_crc is not None:  # of what it unpacks to: held against the archive's by the worker that unpacked it
+        matched = True
+    return ClosedObject(
+        pin.index,
+        pin.uri,
+        pin.size_bytes,
+        pin.etag,
+        pin.version_id,
+        segment.records,
+        segment.ranges,
+        pin.crc_name,
+        segment.crc,
+        matched,
+        segment.rejects,
+    )
+
+
+def merge_intervals(intervals: list[tuple[int, int]], job_id: str) -> list[tuple[int, int]]:
+    """Sorted, merged intervals `[first, end)`. Raises `CountMismatch` when one object was proved twice."""
+    merged: list[tuple[int, int]] = []
+    for first, end in sorted(intervals):
+        if merged and first < merged[-1][1]:
+            raise CountMismatch(f"object {first} of job {job_id} was proved twice")
+        if merged and first == merged[-1][1]:
+            merged[-1] = (merged[-1][0], end)
+        else:
+            merged.append((first, end))
+    return merged

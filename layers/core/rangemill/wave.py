@@ -1,0 +1,315 @@
+"""A wave judged: what its slots' outcomes and verdicts make of the checkpoint before it. Nothing here writes."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+import msgspec
+
+from rangemill import closing, indexing, keys, outcomes, rejects, retries
+from rangemill.engines.base import Folder
+from rangemill.errors import CountMismatch, IncompleteProof, is_died
+from rangemill.ledger import THROUGH, merge
+from rangemill.limits import (
+    FOLD_BATCH_BYTES,
+    FOLD_BATCH_PARTIALS,
+    SLOT_FIRST_BYTES_PER_SECOND,
+    WAVE_TARGET_SECONDS,
+    WRONG_WAVES_MAX,
+)
+from rangemill.messages import (
+    Checkpoint,
+    ClosedObject,
+    Handout,
+    Indexing,
+    OpenObject,
+    OutcomeHeader,
+    PendingOutcome,
+    PinnedObject,
+    Plan,
+    RejectGroup,
+    RetrySlot,
+    Slot,
+    Totals,
+    Verdict,
+)
+
+type VerdictReader = Callable[[], Verdict | None]
+
+
+@dataclass
+class Wave:
+    """A wave's outcomes, added one by one, and what they make of the checkpoint before them."""
+
+    before: Checkpoint
+    plan: Plan
+    handout: Handout
+    folder: Folder
+    returned: list[RetrySlot] = field(default_factory=list)
+    parts: list[str] = field(default_factory=list)
+    rejects: int = 0
+    rejects_keys: list[str] = field(default_factory=list)
+    reject_groups: list[RejectGroup] = field(default_factory=list)
+    pending: list[PendingOutcome] = field(default_factory=list)
+    milliseconds: int = 0
+    partial: bytes | None = None
+    _objects: dict[int, OpenObject] = field(default_factory=dict)
+    _waiting: list[bytes] = field(default_factory=list)
+    _died: list[Verdict] = field(default_factory=list)
+    _misled: set[int] = field(default_factory=set)  # objects in which a guess of this wave was wrong
+    _indexing: list[Indexing] = field(default_factory=list)
+    _worked_bytes: int = 0
+    _index_milliseconds: int = 0  # of indexers, who show nothing of how quickly records are applied
+    _headers: int = 0
+    _requests: int = 0
+
+    def __post_init__(self) -> None:
+        self._objects = {entry.pin.index: entry for entry in self.before.open_objects}
+        self.reject_groups = self.before.reject_groups
+        self._indexing = list(self.handout.indexing)
+
+    def add(self, slot: Slot, body: bytes | None, verdict: VerdictReader) -> None:
+        """A slot's outcome, or what became of it. Raises the error of a slot that repeating cannot help."""
+        if body is None:
+            self._missing(slot, verdict())
+            return
+        header = self._take(slot, self.handout.wave, body)
+        if header.indexed is not None:
+            self._indexing = indexing.answered(self._indexing, slot, header.indexed)
+            self._index_milliseconds += header.milliseconds
+        self.milliseconds += header.milliseconds
+        self._worked_bytes += header.bytes
+        self._requests += header.requests
+        self._headers += 1
+
+    def settle_pending(self, read: Callable[[str], bytes | None]) -> None:
+        """Outcomes that waited for a neighbour, as long as one of them can be judged. `read` reads from the store."""
+        waiting = [*self.before.pending, *self.pending]
+        progress = True
+        while progress and waiting:
+            self.pending, progress = [], False
+            for entry in waiting:
+                if not entry.key:
+                    progress = self._tell_failed(entry) or progress
+                    continue
+                body = read(entry.key)
+                if body is None:  # expired while the job rested: its slot is worked on again
+                    self.returned.append(RetrySlot(entry.slot.objects, entry.slot.runs))
+                    progress = True
+                    continue
+                self._take(entry.slot, entry.wave, body)
+                progress = progress or not (self.pending and self.pending[-1].key == entry.key)
+            waiting = self.pending
+        self._part()
+        self._put_in_sequence()
+
+    def _take(self, slot: Slot, wave: int, body: bytes) -> OutcomeHeader:
+        """Count an outcome, put it aside until its neighbour has told, or hand its slot out again with what it told."""
+        where = f"the outcome of slot {slot.slot} of wave {wave}"
+        header, encoded = outcomes.decode(body, where)
+        self._require_whole(slot, wave, header)
+        rows = sum(segment.records for _, segments in header.rows for segment in segments)
+        if not header.records == rows == header.taken + header.rejects:
+            raise CountMismatch(
+                f"{where}: {rows} records in its rows, {header.records} found, "
+                f"{header.taken} taken and {header.rejects} rejected"
+            )
+        kinds = sum(group.count for group in header.reject_groups)
+        in_rows = sum(segment.rejects for _, segments in header.rows for segment in segments)
+        if not header.rejects == in_rows == kinds:
+            raise CountMismatch(f"{where}: {header.rejects} rejects, {in_rows} in its rows and {kinds} by their kinds")
+        told = self._states_told(header)
+        if any(state is None for state in told.values()):
+            self.pending.append(PendingOutcome(keys.outcome(self.plan.job_id, wave, slot.slot), wave, slot))
+            return header
+        if told:
+            self._tell(slot, told)
+            return header
+        self._accept(slot, header, encoded)
+        return header
+
+    def _states_told(self, header: OutcomeHeader) -> dict[tuple[int, int], str | None]:
+        """Where a run assumed a state that its left neighbour does not confirm: (object, start) -> its word.
+
+        None where the neighbour has not told yet. Formats without a state assume nothing.
+        """
+        told: dict[tuple[int, int], str | None] = {}
+        for index, segments in header.rows:
+            known = self._objects.get(index)
+            before = {s.end: s.left for s in (*(known.segments if known else ()), *segments)}
+            for segment in segments:
+                left = before.get(segment.start)
+                if segment.start > 0 and segment.assumed not in ("", THROUGH) and left != segment.assumed:
+                    told[index, segment.start] = None if left == THROUGH else left
+        return told
+
+    def _tell_failed(self, entry: PendingOutcome) -> bool:
+        """Hand a slot that failed while it assumed out again, if the states that it needs are known now."""
+        told = {place: self._left_before(*place) for place in retries.assuming(entry.slot.runs)}
+        if any(state is None for state in told.values()):
+            self.pending.append(entry)
+            return False
+        self._tell(entry.slot, told)
+        return True
+
+    def _tell(self, slot: Slot, told: dict[tuple[int, int], str | None]) -> None:
+        self._misled |= {index for index, _ in told}
+        self.returned.append(retries.with_states(slot, told))
+
+    def _part(self) -> None:
+        """Hand out by itself what waits for nothing in slots that wait: else an object waits for the one before it."""
+        waiting, self.pending = self.pending, []
+        for entry in waiting:
+            assumed, others = retries.parted(entry.slot)
+            if others is not None:
+                self.returned.append(others)
+                slot = msgspec.structs.replace(entry.slot, runs=assumed)
+                entry = PendingOutcome("", entry.wave, slot)  # noqa: PLW2901 - its outcome held both
+            self.pending.append(entry)
+
+    def _put_in_sequence(self) -> None:
+        """Of an object that misled guesses in several waves, let one worker go on where the states are known.
+
+        Else k wrong guesses in a row take k waves.
+        """
+        speed = self.before.bytes_per_second or SLOT_FIRST_BYTES_PER_SECOND
+        for index in sorted(self._misled & self._objects.keys()):
+            entry = self._objects[index]
+            self._objects[index] = msgspec.structs.replace(entry, wrong_waves=entry.wrong_waves + 1)
+            if entry.wrong_waves + 1 >= WRONG_WAVES_MAX:
+                most_bytes = int(speed * WAVE_TARGET_SECONDS)
+                self.returned, self.pending = retries.in_sequence(index, self.returned, self.pending, most_bytes)
+
+    def _left_before(self, index: int, start: int) -> str | None:
+        known = self._objects.get(index)
+        left = next((s.left for s in known.segments if s.end == start), None) if known is not None else None
+        return None if left == THROUGH else left
+
+    def _accept(self, slot: Slot, header: OutcomeHeader, encoded: bytes) -> None:
+        self._rows(slot, header)
+        if header.remaining:
+            # What the worker learnt of an object's version and CRC holds for the rest of it.
+            known = {pin.index: pin for pin in header.pins}
+            objects = [known.get(pin.index, pin) for pin in slot.objects]
+            self.returned.append(retries.remainder(Slot(slot.slot, objects, slot.runs), header.remaining))
+        if header.part is not None:
+            self.parts.append(header.part)
+        self.rejects += header.rejects
+        self.reject_groups = rejects.merged(self.reject_groups, header.reject_groups)
+        if header.rejects_key is not None:
+            self.rejects_keys.append(header.rejects_key)
+        if encoded:
+            self._waiting.append(encoded)
+            if len(self._waiting) >= FOLD_BATCH_PARTIALS or sum(map(len, self._waiting)) >= FOLD_BATCH_BYTES:
+                self._fold()
+
+    def _require_whole(self, slot: Slot, wave: int, header: OutcomeHeader) -> None:
+        """Raise `IncompleteProof` unless what was done and what remains are the slot, each byte of it once."""
+        where = f"the outcome of slot {slot.slot} of wave {wave}"
+        if (header.job_id, header.wave, header.slot) != (self.plan.job_id, wave, slot.slot):
+            raise IncompleteProof(f"{where} is that of slot {header.slot} of wave {header.wave} of job {header.job_id}")
+        told = [(index, s.start, s.end) for index, segments in header.rows for s in segments]
+        told += [(run.object_index, run.start, run.end) for run in header.remaining]
+        given = _joined((run.object_index, run.start, run.end) for run in slot.runs)
+        if _joined(told) != given:
+            raise IncompleteProof(
+                f"{where} does not account for each byte of its slot once", object_uri=_first_uri(slot)
+            )
+
+    def _missing(self, slot: Slot, verdict: Verdict | None) -> None:
+        if verdict is None or (verdict.error is None and is_died(verdict.Error or "")):
+            self._died.append(verdict or Verdict())
+        if slot.index is not None:
+            self._indexing = indexing.unanswered(self._indexing, slot, verdict)
+            return
+        if verdict is not None and verdict.guessed:
+            self.pending.append(PendingOutcome("", self.handout.wave, slot))
+            return
+        retried = self.handout.retried
+        known = retried[slot.slot] if slot.slot < len(retried) else None
+        self.returned.extend(retries.judge(slot, known, verdict))
+
+    def _rows(self, slot: Slot, header: OutcomeHeader) -> None:
+        pins: dict[int, PinnedObject] = {pin.index: pin for pin in (*slot.objects, *header.pins)}
+        for index, segments in header.rows:
+            known = self._objects.get(index)
+            pin = known.pin if known is not None and not known.pin.crc_later else pins[index]
+            joined = [*(known.segments if known is not None else ()), *segments]
+            wrong_waves = known.wrong_waves if known is not None else 0
+            self._objects[index] = OpenObject(pin, merge(joined, pin.crc_name, pin.uri), wrong_waves)
+
+    def _fold(self) -> None:
+        partials = self._waiting if self.partial is None else [self.partial, *self._waiting]
+        self.partial = self.folder.fold(partials)
+        self._waiting = []
+
+    def close(self) -> tuple[Checkpoint, list[ClosedObject]]:
+        """The checkpoint after the wave (its levels still those of before), and the objects that the wave proved."""
+        if self._waiting:
+            self._fold()
+        closed = [
+            closing.closed(entry, self.plan.settled.level)
+            for entry in self._objects.values()
+            if closing.is_whole(entry)
+        ]
+        closed.sort(key=lambda c: c.index)
+        done = {c.index for c in closed}
+        still_open = [entry for index, entry in sorted(self._objects.items()) if index not in done]
+        totals = self._totals(closed, still_open)
+        retries.require_few_deaths(totals, self._died)
+        seconds = (self.milliseconds - self._index_milliseconds) / 1000
+        return Checkpoint(
+            self.before.job_id,
+            self.handout.wave,
+            self.handout.cursor,
+            [*self.returned, *self.handout.retry],
+            still_open,
+            closing.merge_intervals(
+                [*self.before.closed, *((index, index + 1) for index in sorted(done))], self.plan.job_id
+            ),
+            self.before.levels,
+            totals,
+            sorted({*self.before.crc_names, *(c.crc_name for c in closed if c.matched)}),
+            self._worked_bytes / seconds if seconds > 1 else self.before.bytes_per_second,
+            self.pending,
+            reject_groups=self.reject_groups,
+            indexing=self._indexing,
+        ), closed
+
+    def _totals(self, closed: list[ClosedObject], still_open: list[OpenObject]) -> Totals:
+        """Exact counts: of the proved objects so far, and of the proved segments of the open ones."""
+        old = self.before.totals
+        before = [segment for entry in self.before.open_objects for segment in entry.segments]
+        after = [segment for entry in still_open for segment in entry.segments]
+        return Totals(
+            objects=old.objects + len(closed),
+            bytes=old.bytes + sum(c.size_bytes for c in closed) + closing.bytes_of(after) - closing.bytes_of(before),
+            records=old.records
+            + sum(c.records for c in closed)
+            + closing.records_of(after)
+            - closing.records_of(before),
+            rejects=old.rejects + self.rejects,
+            ranges=old.ranges + sum(c.ranges for c in closed) + closing.ranges_of(after) - closing.ranges_of(before),
+            slots=old.slots + self.handout.slots,
+            waves=old.waves + 1,
+            unmatched_objects=old.unmatched_objects + sum(c.matched is None for c in closed),
+            worker_milliseconds=old.worker_milliseconds + self.milliseconds,
+            worker_requests=old.worker_requests + self._requests,
+            invocations=old.invocations + self.handout.slots,
+            deaths=old.deaths + len(self._died),
+            parts=old.parts + len(self.parts),
+        )
+
+
+def _first_uri(slot: Slot) -> str | None:
+    return slot.objects[0].uri if slot.objects else None
+
+
+def _joined(spans: Iterable[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
+    """Sorted spans (object, start, end), adjacent ones joined; overlapping ones stay apart."""
+    joined: list[tuple[int, int, int]] = []
+    for index, start, end in sorted(spans):
+        if joined and joined[-1][0] == index and joined[-1][2] == start:
+            joined[-1] = (index, joined[-1][1], end)
+        else:
+            joined.append((index, start, end))
+    return joined
