@@ -13,7 +13,6 @@ from benchmarks.page import Page, headline
 from benchmarks.world import FULL, ROOT, SMOKE, World
 
 _ROUNDS = 5
-_LARGE_SCALE = 10
 
 
 def main() -> int:
@@ -22,7 +21,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the server and a running side end as well
     sizes = SMOKE if asked.smoke else FULL
     if asked.sf10:
-        sizes = replace(sizes, large_scale=_LARGE_SCALE)
+        sizes = replace(sizes, large_scale=sizes.scale * 10)
     folder = asked.folder.resolve() / ("smoke" if asked.smoke else "full")
     data.make(folder / "objects" / "bench", sizes, _say)
     found_peers = peers.without("left out by --no-peers") if asked.no_peers else peers.synced()
