@@ -23,14 +23,15 @@ class FolderStore:
     """`gateways.Store` over a work folder that goes when the job ends; `publish` moves what stays to `out`.
 
     What stays is what the core writes below the job's output root, wherever the pipeline says that it lies: a run on
-    this machine never writes to the place that deployed jobs write to.
+    this machine never writes to the place that deployed jobs write to. `index` is where restart points are kept: the
+    user's cache if none is named, or the work folder where none can be.
     """
 
-    def __init__(self, work: Path, out: Path, job_id: str) -> None:
+    def __init__(self, work: Path, out: Path, job_id: str, index: Path | None = None) -> None:
         self._work = work
         self._out = out
         self._job = f"/{job_id}/"
-        self._index = cache.folder() or work
+        self.index = index or cache.folder() or work
 
     @property
     def bucket(self) -> str:
@@ -112,7 +113,7 @@ class FolderStore:
 
     def _path(self, key: str) -> Path:
         if key.startswith(cache.INDEX):
-            return self._index / key
+            return self.index / key
         name = self._published_name(key)
         return self._work / key if name is None else self._work / _STAGED / name
 

@@ -66,7 +66,7 @@ def run(request: JobRequest, place: Place, workers: int, range_bytes: int, progr
     store = FolderStore(place.work, place.out, request.job_id)
     gateways = Gateways(OwnMachine(), store, Inputs(), MemoryExecutions(), NoNotices(), utc_now)
     identity = identity_of(place.pipeline_folder)
-    workplace = Workplace(place.work, place.out, request.job_id, place.pipeline_folder, identity)
+    workplace = Workplace(place.work, place.out, request.job_id, place.pipeline_folder, identity, store.index)
     overlaps = (os.process_cpu_count() or 1) > 1
     defaults = Defaults(range_bytes, max(1, workers), HISTORY_BUDGET_EVENTS, _WAVE_SECONDS, overlaps)
     with importable(place.pipeline_folder), WorkerPool(workers, workplace, progress.read) as pool:

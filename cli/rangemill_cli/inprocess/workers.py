@@ -44,10 +44,11 @@ class Workplace:
     job_id: str
     pipeline_folder: Path
     identity: CodeIdentity
+    index: Path  # the parent's: a fork server's environment may be an older one
 
     def gateways(self) -> Gateways:
         """Gateways of this process. The job table is the parent's; a worker never asks it."""
-        store = FolderStore(self.work, self.out, self.job_id)
+        store = FolderStore(self.work, self.out, self.job_id, self.index)
         return Gateways(MemoryJobs(), store, Inputs(), MemoryExecutions(), NoNotices(), utc_now)
 
 
@@ -65,7 +66,7 @@ class WorkerPool:
         self._processes: Any = multiprocessing.get_context(processes.method())
         self._size = workers
         self._workplace = workplace
-        self._store = FolderStore(workplace.work, workplace.out, workplace.job_id)
+        self._store = FolderStore(workplace.work, workplace.out, workplace.job_id, workplace.index)
         self._on_bytes = on_bytes
         self._workers: list[_Worker] = []
 
