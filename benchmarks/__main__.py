@@ -28,11 +28,11 @@ def main() -> int:
     load = machine.load()
     with server.serving(folder / "objects", folder / "server") as serving:
         world = World(folder, sizes, serving, found_peers)
+        versions = machine.versions(world)  # now: the tree may change while this runs
         found = []
         for comparison in _chosen(world, asked.names):
             _say(comparison.title)
             found.append((comparison, running.run(comparison, folder, 0 if asked.smoke else asked.rounds, _say)))
-        versions = machine.versions(world)
     loads = f"load (1, 5, 15 minutes) when the run began: {load}; when it ended: {machine.load()}"
     date = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     page = Page(

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.model import Comparison, Measured, Results, Side
+from benchmarks.programs.reaper import OUT_OF_TIME
 
 _REAPER: Final = Path(__file__).parent / "programs" / "reaper.py"
 _ROOT: Final = Path(__file__).parent.parent  # the programs are modules of this package
@@ -103,6 +104,8 @@ def _once(side: Side, folder: Path, purpose: str) -> tuple[Measured, Any]:
             process.terminate()  # it ends all that it started
             process.wait()
             raise
+    if code == OUT_OF_TIME:
+        raise SideFailed(f"did not end within {side.timeout_seconds} s")
     if code != 0:
         said = (out / "stderr").read_text(errors="replace").strip() or (out / "stdout").read_text(errors="replace")
         raise SideFailed(f"failed with exit code {code}: {said.rpartition('\n')[2][-_SAID_CHARS:]}")

@@ -92,10 +92,12 @@ def test_a_side_with_another_result_is_not_timed(tmp_path: Path) -> None:
         side("other object", "3", group="another"),
     ]
     sides[2] = Side("broken", (sys.executable, "-c", "raise SystemExit('oh no')"), sides[0].read)
+    sides.append(Side("slow", (sys.executable, "-c", "import time; time.sleep(60)"), sides[0].read, timeout_seconds=1))
     found = running.run(Comparison("c", "C", "", sides), tmp_path, 2, lambda _: None)
     assert {name: len(runs) for name, runs in found.runs.items()} == {"right": 2, "other object": 2}
     assert "another result than “right”" in found.problems["wrong"]
     assert "exit code 1: oh no" in found.problems["broken"]
+    assert found.problems["slow"] == "did not end within 1 s"
     assert found.problems["absent"] == "cannot run: it is not installed"
 
 
