@@ -13,7 +13,7 @@ import msgspec
 
 from rangemill.blocks import Block, RangeDone, Remaining, SparseFile
 from rangemill.errors import BadPipeline, BadRecord, RecordTooLarge
-from rangemill.formats import _buffered, _parquet_footer
+from rangemill.formats import _buffered, _parquet_footer, _parquet_pages
 from rangemill.formats._parquet_footer import MAGIC, Footer, RowGroup
 from rangemill.formats.base import Crc, Event, Sample, Settled, Source
 from rangemill.ranges import ByteRange, tile
@@ -209,6 +209,10 @@ def _block(source: Source, footer: Footer, group: RowGroup, leaves: list[int], m
             offset=group.first_row,
         )
     parts = tuple((start, source.read(start, end)) for start, end in spans)
+    for start, end in sorted({group.chunks[leaf] for leaf in leaves}):
+        for at, data in parts:
+            if at <= start < end <= at + len(data):
+                _parquet_pages.check(data, at, start, end, source.uri)
     file = _file(footer, (group,), parts)
     return Block(b"", group.first_row, group.rows, range(group.first_row, group.first_row + group.rows), file)
 
