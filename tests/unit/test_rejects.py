@@ -418,6 +418,32 @@ def test_values_are_held_against_their_types_where_they_are_used_or_all_are_vali
     assert "column b is not exactly a BIGINT" in kept(log)[0]["message"]
 
 
+@pytest.mark.parametrize("range_bytes", [1, 12, 2**40])
+def test_null_is_a_row_of_nulls_and_what_else_is_no_object_is_rejected(range_bytes: int) -> None:
+    data = b'{"a":1}\nnull\n5\n[1]\n{"a":2}\n'
+    rows, log, _ = run(pipeline({"sql": "SELECT a FROM records"}, "jsonl", columns={"a": "BIGINT"}), data, range_bytes)
+    assert rows == [{"a": 1}, {"a": None}, {"a": 2}]
+    assert [(one["offset"], one["message"]) for one in kept(log)] == [
+        (place, "it is no JSON object, which SQL needs for its columns") for place in (13, 15)
+    ]
+
+
+@pytest.mark.parametrize("on_error", ["fail", "quarantine"])
+@pytest.mark.parametrize(
+    ("bad", "expected"),
+    [(b'{"a":1,"a":2}', "it has the name 'a' more than once"), (b"[]", "it is no JSON object, which SQL needs")],
+)
+def test_json_that_sql_cannot_take_is_told_as_what_it_is(on_error: str, bad: bytes, expected: str) -> None:
+    of = pipeline({"sql": "SELECT a FROM records"}, "jsonl", on_error=on_error, columns={"a": "BIGINT"})
+    if on_error == "fail":
+        with pytest.raises(BadRecord, match=expected):
+            run(of, b'{"a":3}\n' + bad + b"\n")
+        return
+    rows, log, _ = run(of, b'{"a":3}\n' + bad + b"\n")
+    assert rows == [{"a": 3}]
+    assert kept(log)[0]["message"].startswith(expected)
+
+
 def test_a_statement_that_fails_on_several_records_together_fails_the_job_with_a_remedy() -> None:
     from rangemill.errors import BadStatement
 

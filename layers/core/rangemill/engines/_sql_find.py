@@ -1,6 +1,8 @@
 """Finding the record that DuckDB refused: it names lines at best, so halves are tried until one line is left."""
 
+import json
 from collections.abc import Callable
+from typing import Any, Final
 
 import duckdb
 
@@ -10,6 +12,7 @@ from rangemill.errors import BadRecord
 from rangemill.formats.base import Settled
 
 Load = Callable[[list[bytes]], int]
+NO_OBJECT: Final = "it is no JSON object, which SQL needs for its columns"
 
 
 def first_failing(load: Load, lines: list[bytes]) -> int | None:
@@ -39,6 +42,11 @@ def problem(load: Callable[[list[bytes], Columns], int], line: bytes, columns: C
         list(formats.load(settled.shape or settled.format).records(line, settled, None))
     except BadRecord as error:
         return error.message
+    if (settled.shape or settled.format) == "jsonl":
+        wrong = None if has_columns(line) else NO_OBJECT
+        wrong = wrong or doubled(line)
+        if wrong is not None:
+            return wrong
     try:
         load([line], [])
         for name, of in columns:
@@ -47,6 +55,29 @@ def problem(load: Callable[[list[bytes], Columns], int], line: bytes, columns: C
     except duckdb.Error as error:
         return f"DuckDB cannot read it: {_first_sentence(error)}"
     return "DuckDB cannot read it as one record of this format"
+
+
+def has_columns(line: bytes) -> bool:
+    """Whether a line of JSON is an object, or null: a row whose columns are all NULL."""
+    return line.lstrip()[:1] in (b"{", b"n")
+
+
+def doubled(line: bytes) -> str | None:
+    """The sentence for a JSON record that has a name twice in one object: SQL does not choose between the values."""
+    found: list[str] = []
+
+    def members(pairs: list[tuple[str, Any]]) -> None:
+        seen: set[str] = set()
+        for name, _ in pairs:
+            if name in seen:
+                found.append(name)
+            seen.add(name)
+
+    try:
+        json.loads(line, object_pairs_hook=members)
+    except (ValueError, RecursionError):
+        return None
+    return f"it has the name {found[0]!r} more than once in one JSON object" if found else None
 
 
 def misfit(name: str, of: str) -> str:

@@ -187,7 +187,8 @@ class Sieve:
         bad = {int(row[0]): self._columns[list(row[1:]).index(True)] for row in rows}
         parts = Parts(block, self._settled)
         for index, column in bad.items():
-            self._refuse(of, parts, index, of_data(_sql_find.misfit(*column)))
+            doubled = _sql_find.doubled(parts[index]) if self._shape == "jsonl" else None
+            self._refuse(of, parts, index, of_data(doubled or _sql_find.misfit(*column)))
         return parts.block([index for index in range(len(parts)) if index not in bad])
 
     def _reads_misfits(self, of: ObjectContext, block: Block) -> bool:
@@ -220,9 +221,9 @@ class Sieve:
 
         good = decodable(parts, lambda data: module.records(data, self._settled, None), refuse)
         if self._shape == "jsonl":
-            objects = [index for index in good if parts[index].lstrip()[:1] == b"{"]
-            for index in set(good) - set(objects):
-                refuse(index, "it is no JSON object, which SQL needs for its columns")
+            objects = [index for index in good if _sql_find.has_columns(parts[index])]
+            for index in sorted(set(good) - set(objects)):
+                refuse(index, _sql_find.NO_OBJECT)
             good = objects
         return parts.block(good)
 
