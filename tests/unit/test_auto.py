@@ -203,3 +203,13 @@ def test_a_line_with_all_records_among_json_lines_is_a_line() -> None:
         assert (found.type, found.options, found.notes) == ("jsonl", {}, [])
     with pytest.raises(BadRequest, match="different formats"):
         auto.resolve([sample(EVENTS), lines], {})
+
+
+@pytest.mark.parametrize("blank", [b"\n", b" \r\n\t", b"\xef\xbb\xbf"])
+def test_an_object_of_white_space_says_nothing_of_the_others(blank: bytes) -> None:
+    found = auto.resolve([sample(blank), sample(ROWS)], {})
+    assert found is not None
+    assert found.type == "csv"
+    alone = auto.resolve([sample(blank)], {})
+    assert alone is not None
+    assert alone.type == "text"

@@ -87,3 +87,20 @@ def test_offsets_are_of_rows_not_of_lines() -> None:
         engine.take(block)
     found = [json.loads(line)["_offset"] for line in engine.finish()[0].splitlines()]
     assert found == [data.index(row) for row in (b'"1', b"3,", b"4,5")]
+
+
+@pytest.mark.parametrize("blank", [b"\n\r\n", b"\xef\xbb\xbf", b"#no row\n"])
+def test_an_object_without_rows_settles_nothing(blank: bytes) -> None:
+    csv_format = formats.load("csv")
+    nothing, table = Sample("s3://b/1", blank, 0, len(blank)), Sample("s3://b/2", b"a,b\n1,x\n", 0, 8)
+    for order in ([nothing, table], [table, nothing]):
+        assert csv_format.settle(order, {"comment": "#"}, True).columns == [("a", "BIGINT"), ("b", "VARCHAR")]
+    assert csv_format.settle([nothing], {"comment": "#"}, False).columns is None
+
+
+def test_types_are_those_of_rows_with_an_empty_cell_too_many() -> None:
+    data = b"a,b\n1,2,\n3,4,\n"
+    assert formats.load("csv").settle([Sample("s3://b/1", data, 0, len(data))], {}, True).columns == [
+        ("a", "BIGINT"),
+        ("b", "BIGINT"),
+    ]

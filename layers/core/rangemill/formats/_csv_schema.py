@@ -25,14 +25,14 @@ def settle(samples: list[Sample], options: Options, for_sql: bool) -> Schema:
     """
     if options.validate == "all" and not for_sql:
         raise BadPipeline("pipeline", None, "format.validate", "types are for SQL only")
-    heads = [sample for sample in samples if sample.offset == 0 and sample.data]
-    if not heads:
+    # Empty lines and comments alone are no row: such an object says as little as one without bytes.
+    heads = ((each.object_uri, _first_row(each, options)) for each in samples if each.offset == 0 and each.data)
+    uri, first = next((head for head in heads if head[1]), ("", b""))
+    if not first:
         return Schema(list(options.columns.items()) or None, None)
-    first = _first_row(heads[0], options)
     cells = _csv_header.cells_of(first, options.dialect)
     if not cells:
-        problem = "has a first row that is not UTF-8" if first else "has no row"
-        raise BadRecord(f"{heads[0].object_uri} {problem}", object_uri=heads[0].object_uri, offset=0)
+        raise BadRecord(f"{uri} has a first row that is not UTF-8", object_uri=uri, offset=0)
     names = _named(cells, options) if options.header else _numbered(len(cells), options.columns)
     known = {name.lower(): of for name, of in options.columns.items()}
     seen: list[set[str]] = [set() for _ in names]
@@ -82,6 +82,8 @@ def _rows(samples: list[Sample], options: Options, cells: list[str]) -> Iterator
                 row = next(_csv_rows.cells(data[start:end], options.dialect))
             except BadRecord:
                 continue
+            if len(row) == len(names) + 1 and not row[-1]:
+                row.pop()  # it is left out of records too
             if len(row) == len(names):
                 yield [row[place] for place in places]
 

@@ -8,6 +8,9 @@ from typing import Any, Final
 
 import msgspec
 
+from rangemill.formats.base import Sample
+
+_SPACE: Final = b" \t\r\n"
 SNIFFED_BYTES: Final = 64 * 2**10
 MAGIC: Final = {b"PAR1": "parquet", b"Obj\x01": "avro"}
 _MARKS: Final = (  # UTF-32's little-endian one begins with that of UTF-16
@@ -64,6 +67,11 @@ def guess(head: bytes, is_whole: bool, object_name: str) -> tuple[Guess, str | N
     if by_bytes.name == "text":
         return by_bytes, f"{object_name} is called {suffix}, but its first bytes are not; it is read as text"
     return by_bytes, f"{object_name} is called {suffix}, but is {by_bytes} by its first bytes, and is read as that"
+
+
+def is_blank(head: Sample) -> bool:
+    """Whether an object is white space and nothing else, which says nothing of its format."""
+    return len(head.data) == head.object_bytes and not head.data.removeprefix(_MARKS[2][0]).strip(_SPACE)
 
 
 def _suffix(object_name: str) -> str:

@@ -48,7 +48,7 @@ def resolve(samples: list[Sample], options: dict[str, Any]) -> Resolved | None:
     heads = [sample for sample in samples if sample.offset == 0 and sample.data]
     if not heads:
         return None
-    found, notes = _agreed(heads)
+    found, notes = _agreed([head for head in heads if not _sniff.is_blank(head)] or heads)
     if found.name == "jsonl" and {"path", "layout"} & options.keys():  # a line may hold all records
         found = Guess("json")
     uri = heads[0].object_uri

@@ -88,9 +88,9 @@ def _require_closed(stored: list[Sample], samples: list[Sample], options: Option
 
 
 def _begins(samples: list[Sample]) -> bytes:
-    """What the first object begins with."""
-    heads = [sample for sample in samples if sample.offset == 0]
-    return _lines.without_bom(heads[0].data, 0)[0].lstrip(_SPACE)[:1] if heads else b""
+    """What the first object that holds anything begins with."""
+    heads = (_lines.without_bom(each.data, 0)[0].lstrip(_SPACE)[:1] for each in samples if each.offset == 0)
+    return next(filter(None, heads), b"")
 
 
 def _settle(samples: list[Sample], options: dict[str, Any], declared: dict[str, str], for_sql: bool) -> Settled:
