@@ -1,6 +1,8 @@
 """Plain gzip behind its indexer: the same results and proof as in one pass, in turns that end and go on."""
 
+import csv
 import gzip
+import io
 import itertools
 import json
 import sys
@@ -65,11 +67,18 @@ class Lines:
         yield {"records": total[0], "bytes": total[1]}
 
 
+class Cells(Lines):
+    """Counts rows and what stands in their cells."""
+
+    def apply(self, partial: list[int], record: Any) -> list[int]:
+        return super().apply(partial, b"".join(cell.encode() for cell in record))
+
+
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """User code, points every 3,000 bytes of output, pages of 1,000 stored bytes, a turn that is over after each."""
     module = types.ModuleType("wave_lines")
-    module.Lines = Lines  # type: ignore[attr-defined]
+    module.Lines, module.Cells = Lines, Cells  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "wave_lines", module)
     pages.pipeline.cache_clear()
     monkeypatch.setattr(_points, "SPACING_BYTES", 3_000)
@@ -147,6 +156,20 @@ def test_waves_behind_an_indexer_and_one_pass_give_the_same(
     }
     if range_bytes <= 1000:
         assert rows["index"].wave > 10, "waves followed behind the indexer"
+
+
+@pytest.mark.parametrize("range_bytes", [137, 1000])
+def test_formats_with_states_go_behind_an_indexer_too(range_bytes: int) -> None:
+    rows = b"".join(b'%d,"%s"\n' % (number, b"y\n," * (number % 9)) for number in range(2000))
+    gateways = in_memory(objects := MemoryObjects())
+    text = "name: lines\nformat: {type: csv, header: false, gzip: index}\napply: {python: wave_lines:Cells}\n"
+    refs = [objects.put("in", "a.csv.gz", blocks_of(rows))]
+    request = JobRequest("lines-1", "lines", text, "p.yaml", "submit", refs)
+    defaults = Defaults(range_bytes, 4, 20_000, wave_seconds=1e-9)
+    row = run_job(request, gateways, in_this_process(gateways, CODE), CODE, defaults=defaults)
+    cells = sum(len(cell) for each in csv.reader(io.StringIO(rows.decode(), newline="")) for cell in each)
+    assert result(gateways, row) == {"records": 2000, "bytes": cells + 2000}
+    assert row.wave > 5
 
 
 def test_the_report_says_which_way_was_taken_and_why() -> None:

@@ -143,7 +143,9 @@ def plan_wave(checkpoint: Checkpoint, plan: Plan, plan_pages: Pages) -> tuple[li
     handout = Handout(checkpoint.wave + 1, len(slots), walk.cursor, waiting, retried, behind.left())
     told = _states_told(checkpoint)
     if told:
-        slots = [Slot(slot.slot, slot.objects, retries.told_runs(slot.runs, told)) for slot in slots]
+        slots = [msgspec.structs.replace(slot, runs=retries.told_runs(slot.runs, told)) for slot in slots]
+    if any(not slot.runs and slot.index is None for slot in slots):  # it would be handed out for ever
+        raise IncompleteProof(f"a slot of wave {handout.wave} of job {checkpoint.job_id} has nothing to work on")
     return slots, handout
 
 

@@ -2,15 +2,19 @@
 
 The spans come out in order. Each is fetched over a connection of its own, and no more than `CONNECTIONS` of them are
 under way or waiting to be taken: that bounds the memory, and holds the network back when the work is slower.
+
+Threads cost CPU, and pay while the network is what a worker waits for. Where a connection turns out to be quicker than
+`FAST_BYTES_PER_SECOND`, the next spans are fetched by nobody but who takes them, until one is slow again.
 """
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from queue import SimpleQueue
 from typing import Final
 
-from rangemill.limits import CONNECTIONS
+from rangemill.limits import CONNECTIONS, FAST_BYTES_PER_SECOND
 from rangemill.ranges import ByteRange
 
 _STOP_SECONDS: Final = 0.5  # a worker that stops for its deadline does not wait for a slow response
@@ -18,32 +22,75 @@ _STOP_SECONDS: Final = 0.5  # a worker that stops for its deadline does not wait
 type Open = Callable[[ByteRange], Iterator[bytes]]
 
 
-def pieces(spans: Iterator[ByteRange], open_span: Open, connections: int = CONNECTIONS) -> Generator[bytes]:
-    """The pieces of the spans, in order. Raises what `open_span` raises where the piece would have come.
+class Ahead:
+    """One worker's way of reading; it learns how quick the network is."""
 
-    Closing the generator ends the fetching.
-    """
-    under_way: deque[_Fetching] = deque()
-    try:
-        while True:
-            while len(under_way) < connections and (span := next(spans, None)) is not None:
-                under_way.append(_Fetching(span, open_span))
-            if not under_way:
-                return
-            yield from under_way[0].pieces()
-            under_way.popleft()
-    finally:
-        for fetching in under_way:
-            fetching.stop()
+    def __init__(self, connections: int = CONNECTIONS, fast_bytes_per_second: float = FAST_BYTES_PER_SECOND) -> None:
+        self._connections = connections
+        self._fast_bytes_per_second = fast_bytes_per_second
+        self._is_fast = False
+
+    def pieces(self, spans: Iterator[ByteRange], open_span: Open) -> Generator[bytes]:
+        """The pieces of the spans, in order. Raises what `open_span` raises where the piece would have come.
+
+        Closing the generator ends the fetching.
+        """
+        under_way: deque[_Fetching] = deque()
+        try:
+            while True:
+                while not self._is_fast and len(under_way) < self._connections:
+                    span = next(spans, None)
+                    if span is None:
+                        break
+                    under_way.append(_Fetching(span, open_span))
+                if under_way:
+                    timed = under_way[0].timed
+                    yield from under_way[0].pieces()
+                    under_way.popleft()
+                elif (span := next(spans, None)) is not None:
+                    timed = _Timed(open_span(span))
+                    yield from timed.pieces()
+                else:
+                    return
+                self._is_fast = timed.bytes > timed.seconds * self._fast_bytes_per_second
+        finally:
+            for fetching in under_way:
+                fetching.stop()
+
+
+class _Timed:
+    """Pieces as they are fetched, and how long that took."""
+
+    def __init__(self, fetched: Iterator[bytes]) -> None:
+        self._fetched = fetched
+        self.seconds = 0.0
+        self.bytes = 0
+
+    def pieces(self) -> Generator[bytes]:
+        """The pieces; the time between them is the taker's and does not count."""
+        try:
+            while True:
+                began = time.perf_counter()
+                piece = next(self._fetched, None)
+                self.seconds += time.perf_counter() - began
+                if piece is None:
+                    return
+                self.bytes += len(piece)
+                yield piece
+        finally:
+            close = getattr(self._fetched, "close", None)
+            if close is not None:
+                close()
 
 
 class _Fetching:
     """One span on its way, in a thread."""
 
     def __init__(self, span: ByteRange, open_span: Open) -> None:
+        self.timed = _Timed(open_span(span))
         self._queue: SimpleQueue[bytes | BaseException | None] = SimpleQueue()
         self._stopped = False
-        self._thread = threading.Thread(target=self._fetch, args=(span, open_span), daemon=True)
+        self._thread = threading.Thread(target=self._fetch, daemon=True)
         self._thread.start()
 
     def pieces(self) -> Iterator[bytes]:
@@ -58,18 +105,16 @@ class _Fetching:
         self._stopped = True
         self._thread.join(_STOP_SECONDS)
 
-    def _fetch(self, span: ByteRange, open_span: Open) -> None:
-        fetched = open_span(span)
+    def _fetch(self) -> None:
+        pieces = self.timed.pieces()
         try:
-            for piece in fetched:
+            for piece in pieces:
                 self._queue.put(piece)
                 if self._stopped:
-                    break
+                    return
         except BaseException as error:  # noqa: BLE001 - raised where the piece is taken
             self._queue.put(error)
         else:
             self._queue.put(None)
         finally:
-            close = getattr(fetched, "close", None)
-            if close is not None:
-                close()
+            pieces.close()

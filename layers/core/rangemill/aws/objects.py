@@ -18,7 +18,8 @@ from botocore.exceptions import (
 )
 from urllib3.exceptions import HTTPError
 
-from rangemill.aws import ahead, failures
+from rangemill.aws import failures
+from rangemill.aws.ahead import Ahead
 from rangemill.errors import ChecksumMismatch, ObjectChanged, ObjectMissing, Transient
 from rangemill.gateways import Head, Listing
 from rangemill.ledger import CRC_FUNCTIONS, DEFAULT_CRC
@@ -47,6 +48,7 @@ class S3Objects:
     def __init__(self, client: "S3Client") -> None:
         self._client = client
         self._requests = 0
+        self._ahead = Ahead()
         self._counting = threading.Lock()  # spans are read by threads
 
     @property
@@ -116,7 +118,7 @@ class S3Objects:
             ByteRange(pin.base + at, pin.base + min(at + GET_BYTES, stop_hint))
             for at in range(start, stop_hint, GET_BYTES)
         )
-        yield from ahead.pieces(spans, lambda span: self._read_span(pin, span))
+        yield from self._ahead.pieces(spans, lambda span: self._read_span(pin, span))
         position, tail = max(start, stop_hint), TAIL_FIRST_BYTES
         while position < pin.size_bytes:
             end = min(position + tail, pin.size_bytes)
