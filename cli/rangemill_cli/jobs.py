@@ -17,7 +17,8 @@ def document(row: JobRow, gateways: Gateways) -> dict[str, Any]:
     if row.result is not None:
         return row.result
     ended = row.ended or (now_text(gateways.clock()) if row.status == "RUNNING" else None)
-    return report.outline(row, row.totals, ended)
+    asked = {"desired": row.desired} if row.status == "RUNNING" and row.desired != "run" else {}
+    return {**report.outline(row, row.totals, ended), **asked}
 
 
 def wait(job_id: str, gateways: Gateways, poll_seconds: float = _POLL_SECONDS) -> JobRow:

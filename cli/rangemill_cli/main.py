@@ -13,10 +13,15 @@ from rangemill_cli.errors import CliError, show_error
 # DuckDB, and `--help` for none of them.
 COMMANDS: Final = {
     "bucket": ("rangemill_cli.bucket:bucket", "Let an existing bucket's uploads start jobs."),
+    "cancel": ("rangemill_cli.control:cancel", "End a job."),
     "check": ("rangemill_cli.check:check", "Say what is wrong with pipelines before they are deployed."),
     "local": ("rangemill_cli.local.commands:local", "A cloud on this machine: LocalStack without Docker."),
+    "pause": ("rangemill_cli.control:pause", "Let a job rest after its wave."),
+    "redrive": ("rangemill_cli.control:redrive", "Take up a job that failed or was cancelled."),
     "results": ("rangemill_cli.results:results", "Show or download what a job made."),
+    "resume": ("rangemill_cli.control:resume", "Let a job that rests go on."),
     "run": ("rangemill_cli.run:run", "Run a pipeline over files on this machine."),
+    "set": ("rangemill_cli.control:set_bounds", "Change a job's concurrency or cost cap."),
     "status": ("rangemill_cli.status:status", "Show a job, or all recent ones."),
     "submit": ("rangemill_cli.submit:submit", "Start a job over S3 objects."),
 }

@@ -39,6 +39,11 @@ FULL = JobRow(
     rest_reason="paused",
     error={"type": "X", "message": 'é "q" \n', "object": None, "offset": 2**53 + 1},
     result={"proof": {"complete": True, "matched": None}, "output": ["s3://b/k"], "seconds": 4.2},
+    concurrency=7,
+    cost_cap_usd=2.5,
+    redrives=3,
+    plan_number=2,
+    restarted_after_wave=9,
 )
 
 
@@ -92,7 +97,7 @@ def test_an_item_with_attributes_of_a_later_version_is_read() -> None:
 
 
 def test_a_write_to_a_job_that_is_not_there_makes_none(jobs: Any) -> None:
-    assert jobs.start("p-9", T0) is False
+    assert jobs.start("p-9", 0, T0) is False
     assert jobs.fail("p-9", 0, T0, ERROR) is False
     assert jobs.desire("p-9", "pause") is False
     jobs.note_error("p-9", 0, ERROR)
@@ -105,8 +110,8 @@ def test_a_write_to_a_job_that_is_not_there_makes_none(jobs: Any) -> None:
 
 def test_only_a_waiting_job_is_started(jobs: Any) -> None:
     jobs.create(ROW)
-    assert jobs.start("p-1", T1) is True
-    assert jobs.start("p-1", T1) is False
+    assert jobs.start("p-1", 0, T1) is True
+    assert jobs.start("p-1", 0, T1) is False
     assert (jobs.load("p-1").status, jobs.load("p-1").started) == ("RUNNING", T1)
 
 
@@ -145,7 +150,7 @@ def test_a_job_that_ended_or_rests_is_taken_by_nobody(jobs: Any, end: str) -> No
     elif end == "succeed":
         jobs.succeed("p-1", 0, T1, 1.0, {})
     else:
-        jobs.rest("p-1", 0, "PAUSED", "paused", None)
+        jobs.rest("p-1", 0, "PAUSED", "paused", None, "run")
     for generation in (0, 1):
         with pytest.raises(Superseded):
             jobs.take_generation("p-1", generation, f"arn-{generation}", T1)
@@ -271,17 +276,17 @@ def test_success_is_repeatable_and_fenced(jobs: Any) -> None:
 
 def test_a_paused_job_keeps_no_end_and_a_cancelled_one_has_it(jobs: Any) -> None:
     running(jobs)
-    jobs.rest("p-1", 0, "PAUSED", "paused", None)
-    jobs.rest("p-1", 0, "PAUSED", "paused", None)
+    jobs.rest("p-1", 0, "PAUSED", "paused", None, "run")
+    jobs.rest("p-1", 0, "PAUSED", "paused", None, "run")
     row = jobs.load("p-1")
     assert (row.status, row.rest_reason, row.ended) == ("PAUSED", "paused", None)
     with pytest.raises(Superseded):
-        jobs.rest("p-1", 0, "CANCELLED", "cancelled", T1)
+        jobs.rest("p-1", 0, "CANCELLED", "cancelled", T1, "run")
 
 
 def test_a_cancelled_job_has_its_end(jobs: Any) -> None:
     running(jobs)
-    jobs.rest("p-1", 0, "CANCELLED", "cancelled", T1)
+    jobs.rest("p-1", 0, "CANCELLED", "cancelled", T1, "run")
     assert (jobs.load("p-1").status, jobs.load("p-1").ended) == ("CANCELLED", T1)
 
 
@@ -323,6 +328,62 @@ def test_a_wish_is_kept_until_the_job_ends(jobs: Any) -> None:
     assert jobs.load("p-1").desired == "cancel"
 
 
+def test_a_job_rests_only_as_people_still_want_it(jobs: Any) -> None:
+    running(jobs)
+    jobs.desire("p-1", "pause")
+    jobs.desire("p-1", "run")
+    assert jobs.rest("p-1", 0, "PAUSED", "paused", None, "pause") is False
+    assert jobs.load("p-1").status == "RUNNING"
+    jobs.desire("p-1", "cancel")
+    assert jobs.rest("p-1", 0, "CANCELLED", "cancelled", T1, "cancel") is True
+    assert jobs.rest("p-1", 0, "CANCELLED", "cancelled", T1, "cancel") is True  # a repeat
+
+
+def test_a_row_turns_once_with_its_generations_history(jobs: Any) -> None:
+    running(jobs)
+    jobs.fail("p-1", 0, T1, ERROR)
+    seen = jobs.load("p-1")
+    history = msgspec.structs.replace(next(iter(jobs.generations("p-1"))), status="FAILED", ended=T1, error=ERROR)
+    up = {"status": "WAITING", "generation": 1, "error": None, "ended": None, "rest_reason": None, "redrives": 1}
+    assert jobs.turn(seen, up, history) is True
+    assert jobs.turn(seen, {**up, "redrives": 7}, msgspec.structs.replace(history, ended=T0)) is False
+    expected = msgspec.structs.replace(seen, status="WAITING", generation=1, error=None, ended=None, redrives=1)
+    assert jobs.load("p-1") == expected
+    assert list(jobs.generations("p-1")) == [history]
+    assert [row.job_id for row in jobs.by_status("WAITING")] == ["p-1"]
+
+
+def test_a_start_for_a_generation_that_is_gone_marks_nothing(jobs: Any) -> None:
+    jobs.create(ROW)
+    assert jobs.turn(ROW, {"status": "PAUSED"})
+    assert jobs.turn(jobs.load("p-1"), {"status": "WAITING", "generation": 1})
+    assert jobs.start("p-1", 0, T1) is False
+    assert jobs.load("p-1").status == "WAITING"
+    assert jobs.start("p-1", 1, T1) is True
+    assert jobs.load("p-1").started is None  # the execution's first act says when
+
+
+def test_a_generation_that_was_taken_up_takes_the_row_and_the_one_before_cannot(jobs: Any) -> None:
+    running(jobs)
+    commit(jobs, 0, 1, "c1")
+    jobs.fail("p-1", 0, T1, ERROR)
+    jobs.turn(jobs.load("p-1"), {"status": "WAITING", "generation": 4, "generation_first_wave": 1, "plan_number": 2})
+    with pytest.raises(Superseded):
+        jobs.take_generation("p-1", 0, "arn-0", T1)
+    assert jobs.fail("p-1", 0, T1, ERROR) is False
+    row = jobs.take_generation("p-1", 4, "arn-4", T1)
+    assert (row.status, row.generation, row.wave, row.generation_first_wave) == ("RUNNING", 4, 1, 1)
+    assert [(g.generation, g.plan_number) for g in jobs.generations("p-1")] == [(0, 0), (4, 2)]
+
+
+def test_bounds_change_until_the_job_ends(jobs: Any) -> None:
+    running(jobs)
+    assert jobs.adjust("p-1", {"concurrency": 9, "cost_cap_usd": 0.25}) is True
+    assert (jobs.load("p-1").concurrency, jobs.load("p-1").cost_cap_usd) == (9, 0.25)
+    jobs.succeed("p-1", 0, T1, 1.0, {})
+    assert jobs.adjust("p-1", {"concurrency": 1}) is False
+
+
 # --- index -----------------------------------------------------------------------------------------------------------
 
 
@@ -330,7 +391,7 @@ def test_jobs_of_a_status_come_oldest_first_and_carry_all_they_have(jobs: Any) -
     for number in (3, 1, 2):
         moment = f"2026-11-20T12:00:0{number}.000000Z"
         jobs.create(msgspec.structs.replace(ROW, job_id=f"p-{number}", created=moment, totals=Totals(records=number)))
-    jobs.start("p-2", T1)
+    jobs.start("p-2", 0, T1)
     assert [(r.job_id, r.totals.records) for r in jobs.by_status("WAITING")] == [("p-1", 1), ("p-3", 3)]
     assert [r.job_id for r in jobs.by_status("RUNNING")] == ["p-2"]
     assert list(jobs.by_status("FAILED")) == []

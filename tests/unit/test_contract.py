@@ -465,9 +465,9 @@ SAMPLES: dict[str, Any] = {
     "slots_key": keys.slots(JOB, 1, "a"),
     "attempt": "a",
     "identity": "ab12",
-    **dict.fromkeys(("page", "wave", "wave_number", "level", "slot", "stored", "number"), 1),
+    **dict.fromkeys(("page", "wave", "wave_number", "level", "slot", "stored", "number", "redrives"), 1),
 }
-NO_KEYS = {"spread", "job_root"}  # two characters, and what `sweep` deletes below
+NO_KEYS = {"spread", "job_root", "_of_redrive"}  # parts of keys, and what `sweep` deletes below
 FOR_PEOPLE = {"results"}
 
 

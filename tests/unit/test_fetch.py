@@ -19,7 +19,18 @@ from rangemill.limits import (
     WAVE_MAX_SLOTS,
     WAVE_TARGET_SECONDS,
 )
-from rangemill.messages import Checkpoint, CodeIdentity, Cursor, PinnedObject, Plan, PlanPage, RetrySlot, Run, Slot
+from rangemill.messages import (
+    Checkpoint,
+    CodeIdentity,
+    Cursor,
+    JobRow,
+    PinnedObject,
+    Plan,
+    PlanPage,
+    RetrySlot,
+    Run,
+    Slot,
+)
 
 MIB = 2**20
 
@@ -245,9 +256,10 @@ def test_items_name_their_bytes_in_the_slots_document() -> None:
     gateways = in_memory(MemoryObjects())
     slots, handout = fetch.plan_wave(Checkpoint("j", 0, Cursor()), (job := Job([10**9, 0, 5])).plan, job.page)
     slots_key = keys.slots("j", 1, "a")
-    body = fetch._write(gateways, "j", 1, slots_key, slots, handout)
+    row = JobRow("j", "p", "RUNNING", "c", "o")
+    body = fetch._write(gateways, row, slots_key, slots, handout)
     for item, slot in zip(json.loads(body), slots, strict=True):
         span = gateways.store.get(item["slots_key"], (item["start"], item["end"])) or b""
         assert messages.decode(span, Slot, "s") == slot
         assert item["verdict_key"] == keys.verdict("j", 1, slot.slot)
-    assert fetch._write(gateways, "j", 1, keys.slots("j", 1, "b"), slots[:1], handout) == body
+    assert fetch._write(gateways, row, keys.slots("j", 1, "b"), slots[:1], handout) == body

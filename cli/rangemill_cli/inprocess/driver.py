@@ -80,7 +80,7 @@ def run_job(
     `watch` sees the row after every commit. Only what is no `Exception` (a keyboard's interrupt) comes out.
     """
     admission.create_job(request, gateways)
-    generation: int | None = 0
+    generation: int | None = gateways.jobs.load(request.job_id).generation
     while generation is not None:
         execution_arn = gateways.executions.start(request.job_id, generation)
         execution = _Execution(gateways, apply_wave, identity, defaults, machine, watch, execution_arn)

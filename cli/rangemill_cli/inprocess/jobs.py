@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from threading import RLock
-from typing import Any, Literal
+from typing import Any
 
 from msgspec.structs import replace
 
 from rangemill.errors import Superseded, UnknownJob
-from rangemill.messages import GenerationRow, JobRow, Member, Status, Totals, WaveRow
+from rangemill.messages import Desired, GenerationRow, JobRow, Member, Status, Totals, WaveRow
 
 Condition = Callable[[JobRow], bool]
 
@@ -117,9 +117,10 @@ class MemoryJobs(MemoryBatches):
                 raise UnknownJob(f"there is no job {job_id}")
             return self._rows[job_id]
 
-    def start(self, job_id: str, started: str) -> bool:
-        """WAITING to RUNNING; False when it was not waiting."""
-        return self._update(job_id, {"status": "RUNNING", "started": started}, lambda row: row.status == "WAITING")
+    def start(self, job_id: str, generation: int, started: str) -> bool:
+        """WAITING to RUNNING; False when it was not waiting, or not for that generation."""
+        changes = {"status": "RUNNING"} if generation else {"status": "RUNNING", "started": started}
+        return self._update(job_id, changes, lambda row: (row.status, row.generation) == ("WAITING", generation))
 
     def take_generation(self, job_id: str, generation: int, execution_arn: str, started: str) -> JobRow:
         """The execution's first act: the row is this generation's from now on. Raises `Superseded`."""
@@ -145,7 +146,7 @@ class MemoryJobs(MemoryBatches):
                     f"it is {row.status}, generation {row.generation}"
                 )
             history = self._generations.setdefault(job_id, {})
-            history.setdefault(generation, GenerationRow(generation, execution_arn, started))
+            history.setdefault(generation, GenerationRow(generation, execution_arn, started, row.plan_number))
             return self.load(job_id)
 
     def planned(self, job_id: str, generation: int, pointer: str, objects: int, bytes_total: int) -> JobRow:
@@ -179,12 +180,22 @@ class MemoryJobs(MemoryBatches):
                 raise Superseded(f"wave {wave.wave} of job {job_id} was committed by somebody who has gone on since")
             return row
 
-    def rest(self, job_id: str, generation: int, status: Status, reason: str, ended: str | None) -> None:
-        """The job rests: paused, cancelled, or at its cost cap. Raises `Superseded`."""
+    def rest(
+        self, job_id: str, generation: int, status: Status, reason: str, ended: str | None, desired: Desired
+    ) -> bool:
+        """The job rests; False when people want something else by now. Raises `Superseded`."""
         changes: dict[str, Any] = {"status": status, "rest_reason": reason}
         if ended is not None:
             changes["ended"] = ended
-        self._fenced(job_id, generation, changes, status)
+        with self._lock:
+            if self._update(job_id, changes, lambda row: _carries(row, generation) and row.desired == desired):
+                return True
+            row = self.load(job_id)
+            if _carries(row, generation):
+                return False
+            if row.generation != generation or row.status != status:
+                raise Superseded(f"generation {generation} of job {job_id} is not the one that carries it")
+            return True
 
     def succeed(self, job_id: str, generation: int, ended: str, cost_usd: float, result: dict[str, Any]) -> None:
         """RUNNING to SUCCEEDED; repeating it is success. Raises `Superseded`."""
@@ -203,9 +214,23 @@ class MemoryJobs(MemoryBatches):
         """Keep an error's data until the job is marked; losing the condition does nothing."""
         self._update(job_id, {"error": error}, lambda row: _carries(row, generation))
 
-    def desire(self, job_id: str, desired: Literal["run", "pause", "cancel"]) -> bool:
-        """What people want of a job that has not ended; False when it has."""
-        return self._update(job_id, {"desired": desired}, lambda row: row.status in ("WAITING", "RUNNING", "PAUSED"))
+    def desire(self, job_id: str, desired: Desired) -> bool:
+        """What people want of a running job; False when it does not run."""
+        return self._update(job_id, {"desired": desired}, lambda row: row.status == "RUNNING")
+
+    def adjust(self, job_id: str, changes: dict[str, Any]) -> bool:
+        """Change bounds of a job that waits, runs or rests; False when it has ended."""
+        return self._update(job_id, changes, lambda row: row.status in ("WAITING", "RUNNING", "PAUSED"))
+
+    def turn(self, before: JobRow, changes: dict[str, Any], history: GenerationRow | None = None) -> bool:
+        """Change a row that no execution carries; False when it is not what it was before."""
+        expected = (before.status, before.generation)
+        with self._lock:
+            if not self._update(before.job_id, changes, lambda row: (row.status, row.generation) == expected):
+                return False
+            if history is not None:
+                self._generations.setdefault(before.job_id, {})[history.generation] = history
+            return True
 
     def by_status(self, status: Status, *, newest_first: bool = False) -> Iterator[JobRow]:
         """Jobs of a status, oldest first unless said otherwise."""

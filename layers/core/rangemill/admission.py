@@ -125,7 +125,7 @@ def admit(catalog: Catalog, gateways: Gateways, max_running_jobs: int) -> Admitt
                 gateways.jobs.fail(row.job_id, row.generation, now_text(gateways.clock()), error.to_json())
                 failed.append(row.job_id)
                 continue
-            gateways.jobs.start(row.job_id, now_text(gateways.clock()))
+            gateways.jobs.start(row.job_id, row.generation, now_text(gateways.clock()))
             started.append(row.job_id)
         return Admitted(started, closed, failed)
     finally:

@@ -8,7 +8,7 @@ from itertools import islice
 
 import msgspec
 
-from rangemill import code, costs, decide, folding, keys, messages, pages, rejects
+from rangemill import code, costs, decide, errors, folding, keys, messages, pages, rejects
 from rangemill.engines import make_folder
 from rangemill.errors import Superseded
 from rangemill.gateways import Gateways, Store
@@ -24,6 +24,7 @@ from rangemill.messages import (
     Slot,
     SlotItem,
     StateMessage,
+    Status,
     Verdict,
     WaveRow,
     now_text,
@@ -46,7 +47,7 @@ def run(message: StateMessage, gateways: Gateways, running: CodeIdentity, machin
     """
     context = message.context
     row = _fenced(gateways.jobs.load(context.job_id), context)
-    plan = pages.plan(gateways.store, context.job_id)
+    plan = pages.plan(gateways.store, context.job_id, row.plan_number)
     if row.wave < context.wave:
         code.require_same(plan.code, running)
         if row.pointer is None or row.wave != context.wave - 1:
@@ -66,9 +67,11 @@ def _decide(row: JobRow, plan: Plan, message: StateMessage, gateways: Gateways) 
     if row.pointer is None:
         raise Superseded(f"job {row.job_id} lost its pointer")
     checkpoint = pages.checkpoint(gateways.store, row.pointer)
+    if checkpoint.failure is not None:  # in the checkpoint, so that a repeat fails as well
+        raise errors.rebuild(checkpoint.failure)
     require_few_rejects(checkpoint, plan)
     complete = decide.is_complete(checkpoint, plan)
-    reason = decide.rest_reason(row, pages.pipeline_of(plan).limits.cost_usd)
+    reason = decide.rest_reason(row, row.cost_cap_usd or pages.pipeline_of(plan).limits.cost_usd)
     events = None
     steps = row.wave - row.generation_first_wave
     if row.generation_first_wave == 0:
@@ -81,7 +84,10 @@ def _decide(row: JobRow, plan: Plan, message: StateMessage, gateways: Gateways) 
     if following == "REST" and reason is not None:
         cancelled = row.desired == "cancel"
         ended = now_text(gateways.clock()) if cancelled else None
-        gateways.jobs.rest(row.job_id, row.generation, "CANCELLED" if cancelled else "PAUSED", reason, ended)
+        status: Status = "CANCELLED" if cancelled else "PAUSED"
+        if not gateways.jobs.rest(row.job_id, row.generation, status, reason, ended, row.desired):
+            # People changed their mind between the look at the row and the rest.
+            return _decide(_fenced(gateways.jobs.load(row.job_id), context), plan, message, gateways)
     next_generation = context.generation + 1 if following == "EXECUTE_NEW" else 0
     return Context(context.job_id, context.generation, following, wave=row.wave, next_generation=next_generation)
 
@@ -96,11 +102,13 @@ def _commit(row: JobRow, plan: Plan, context: Context, gateways: Gateways, machi
     store = gateways.store
     pointer = row.pointer or ""
     before = pages.checkpoint(store, pointer)
-    items = msgspec.json.decode(pages.required(store, keys.wave(row.job_id, context.wave)), type=list[SlotItem])
+    items = msgspec.json.decode(
+        pages.required(store, keys.wave(row.job_id, context.wave, row.redrives)), type=list[SlotItem]
+    )
     slots_key = items[0].slots_key
     handout = messages.decode(pages.required(store, keys.handout(slots_key)), Handout, slots_key)
     slots = [messages.decode(body, Slot, slots_key) for body in _split(pages.required(store, slots_key), items)]
-    wave = Wave(before, plan, handout, make_folder(pages.pipeline_of(plan), plan.settled))
+    wave = Wave(before, plan, handout, make_folder(pages.pipeline_of(plan), plan.settled), redrives=row.redrives)
     for slot, item, body in zip(slots, items, _outcomes(store, row.job_id, context.wave, items), strict=True):
         wave.add(slot, body, partial(_verdict, store, item.verdict_key))
     wave.settle_pending(store.get)
@@ -142,13 +150,11 @@ def _split(body: bytes, items: list[SlotItem]) -> Iterator[bytes]:
 def _outcomes(store: Store, job_id: str, wave: int, items: list[SlotItem]) -> Iterator[bytes | None]:
     """The wave's outcomes in slot order, read ahead by a bounded number."""
     with ThreadPoolExecutor(OUTCOME_THREADS) as pool:
-        waiting = iter(items)
-        pending = [
-            pool.submit(store.get, keys.outcome(job_id, wave, i.slot)) for i in islice(waiting, 2 * OUTCOME_THREADS)
-        ]
+        waiting = (keys.outcome(job_id, wave, item.slot, item.redrives) for item in items)
+        pending = [pool.submit(store.get, key) for key in islice(waiting, 2 * OUTCOME_THREADS)]
         while pending:
             yield pending.pop(0).result()
-            pending.extend(pool.submit(store.get, keys.outcome(job_id, wave, i.slot)) for i in islice(waiting, 1))
+            pending.extend(pool.submit(store.get, key) for key in islice(waiting, 1))
 
 
 def _verdict(store: Store, key: str) -> Verdict | None:

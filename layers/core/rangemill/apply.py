@@ -59,9 +59,9 @@ def run(
     store, item = gateways.store, message.item
     plan: Plan | None = None
     slot: Slot | None = None
-    outcome_key = keys.outcome(message.job_id, message.wave, item.slot)
+    outcome_key = keys.outcome(message.job_id, message.wave, item.slot, item.redrives)
     try:
-        plan = pages.plan(store, message.job_id)
+        plan = pages.plan(store, message.job_id, item.plan_number)
         code.require_same(plan.code, running)
         slot = messages.decode(pages.required(store, item.slots_key, (item.start, item.end)), Slot, item.slots_key)
         header, partial = process(message, slot, plan, gateways, should_stop)

@@ -94,11 +94,15 @@ class CodeChanged(BadRequest):
     def __init__(self, part: str, planned: str, running: str) -> None:
         super().__init__(
             f"the {part} changed while the job ran: planned with {planned}, now {running}; "
-            "`rangemill submit` the objects again to run them with the new code"
+            "`rangemill redrive JOB --code new` goes on with the new code, `--code restart` begins again with it"
         )
         self.part = part
         self.planned = planned
         self.running = running
+
+
+class WrongStatus(BadRequest):
+    """A job is not where what was asked of it can be done."""
 
 
 class JobIdTaken(BadRequest):

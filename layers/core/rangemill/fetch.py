@@ -26,6 +26,7 @@ from rangemill.messages import (
     Context,
     Cursor,
     Handout,
+    JobRow,
     MapInput,
     PinnedObject,
     Plan,
@@ -51,9 +52,11 @@ def run(message: StateMessage, gateways: Gateways, attempt: str) -> Context:
     row = gateways.jobs.load(context.job_id)
     if row.generation != context.generation or row.status != "RUNNING" or row.pointer is None:
         raise Superseded(f"generation {context.generation} of job {context.job_id} is not the one that carries it")
-    plan = pages.plan(store, context.job_id)
+    plan = pages.plan(store, context.job_id, row.plan_number)
+    if row.concurrency is not None:
+        plan = msgspec.structs.replace(plan, concurrency=row.concurrency)
     wave = row.wave + 1
-    wave_key = keys.wave(context.job_id, wave)
+    wave_key = keys.wave(context.job_id, wave, row.redrives)
     body = store.get(wave_key)
     if body is None:
         checkpoint = pages.checkpoint(store, row.pointer)
@@ -63,7 +66,7 @@ def run(message: StateMessage, gateways: Gateways, attempt: str) -> Context:
                 raise IncompleteProof(f"job {context.job_id} is not complete, but nothing is left to hand out")
             raise Superseded(f"job {context.job_id} has nothing left to hand out: another execution did the rest")
         slots_key = keys.slots(context.job_id, wave, attempt)
-        body = _write(gateways, context.job_id, wave, slots_key, slots, handout)
+        body = _write(gateways, row, slots_key, slots, handout)
     items = msgspec.json.decode(body, type=list[SlotItem])
     return Context(
         context.job_id,
@@ -75,21 +78,23 @@ def run(message: StateMessage, gateways: Gateways, attempt: str) -> Context:
     )
 
 
-def _write(gateways: Gateways, job_id: str, wave: int, slots_key: str, slots: list[Slot], handout: Handout) -> bytes:
+def _write(gateways: Gateways, row: JobRow, slots_key: str, slots: list[Slot], handout: Handout) -> bytes:
     """Slots and handout first, then the wave document that names them: whoever puts that one decides."""
+    wave, wave_key = row.wave + 1, keys.wave(row.job_id, row.wave + 1, row.redrives)
     documents = [messages.encode(slot) for slot in slots]
     items: list[SlotItem] = []
     position = 0
     for slot, document in zip(slots, documents, strict=True):
         end = position + len(document)
-        items.append(SlotItem(slot.slot, slots_key, position, end, keys.verdict(job_id, wave, slot.slot)))
+        verdict_key = keys.verdict(row.job_id, wave, slot.slot, row.redrives)
+        items.append(SlotItem(slot.slot, slots_key, position, end, verdict_key, row.redrives, row.plan_number))
         position = end
     gateways.store.put(slots_key, b"".join(documents))
     gateways.store.put(keys.handout(slots_key), messages.encode(handout))
     body = messages.encode(items)
-    if gateways.store.put_once(keys.wave(job_id, wave), body):
+    if gateways.store.put_once(wave_key, body):
         return body
-    return pages.required(gateways.store, keys.wave(job_id, wave))
+    return pages.required(gateways.store, wave_key)
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ def run(message: StateMessage, gateways: Gateways, running: CodeIdentity) -> Con
         return done
     if row.generation != context.generation or row.status != "RUNNING" or row.pointer is None:
         raise Superseded(f"generation {context.generation} of job {context.job_id} is not the one that carries it")
-    plan = pages.plan(gateways.store, context.job_id)
+    plan = pages.plan(gateways.store, context.job_id, row.plan_number)
     code.require_same(plan.code, running)
     checkpoint = pages.checkpoint(gateways.store, row.pointer)
     require_proof(checkpoint, plan)
@@ -103,7 +103,7 @@ def _publish(row: JobRow, plan: Plan, checkpoint: Checkpoint, gateways: Gateways
 def _parts(row: JobRow, gateways: Gateways) -> list[str]:
     keys_of_parts: list[str] = []
     for wave in gateways.jobs.waves(row.job_id):
-        if wave.parts_key is not None:
+        if wave.parts_key is not None and wave.wave > row.restarted_after_wave:
             keys_of_parts += msgspec.json.decode(pages.required(gateways.store, wave.parts_key), type=list[str])
     return keys_of_parts
 

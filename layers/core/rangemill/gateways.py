@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from rangemill.messages import (
+    Desired,
     GenerationRow,
     JobRow,
     Member,
@@ -95,8 +96,8 @@ class Jobs(Protocol):
     def load(self, job_id: str) -> JobRow:
         """A consistent read. Raises `UnknownJob`."""
 
-    def start(self, job_id: str, started: str) -> bool:
-        """WAITING to RUNNING; False when it was not waiting."""
+    def start(self, job_id: str, generation: int, started: str) -> bool:
+        """WAITING to RUNNING; False when it was not waiting, or not for that generation."""
 
     def take_generation(self, job_id: str, generation: int, execution_arn: str, started: str) -> JobRow:
         """The execution's first act: the row is this generation's from now on (`generation` or the one before)."""
@@ -109,8 +110,10 @@ class Jobs(Protocol):
     ) -> JobRow:
         """The commit of a wave: the pointer moves if generation is mine and the row's wave is the one before."""
 
-    def rest(self, job_id: str, generation: int, status: Status, reason: str, ended: str | None) -> None:
-        """The job rests: paused, cancelled, or at its cost cap."""
+    def rest(
+        self, job_id: str, generation: int, status: Status, reason: str, ended: str | None, desired: Desired
+    ) -> bool:
+        """The job rests: paused, cancelled, or at its cost cap; False when `desired` is not what people want now."""
 
     def succeed(self, job_id: str, generation: int, ended: str, cost_usd: float, result: dict[str, Any]) -> None:
         """RUNNING to SUCCEEDED; repeating it is success."""
@@ -120,6 +123,18 @@ class Jobs(Protocol):
 
     def note_error(self, job_id: str, generation: int, error: dict[str, Any]) -> None:
         """Keep an error's data until the job is marked; losing the condition does nothing."""
+
+    def desire(self, job_id: str, desired: Desired) -> bool:
+        """What people want of a running job; False when it does not run."""
+
+    def adjust(self, job_id: str, changes: dict[str, Any]) -> bool:
+        """Change bounds (`concurrency`, `cost_cap_usd`) of a job that waits, runs or rests; False when it has ended."""
+
+    def turn(self, before: JobRow, changes: dict[str, Any], history: GenerationRow | None = None) -> bool:
+        """Change a row that no execution carries, and its generation's history with it.
+
+        False when the row is not in the status and generation of `before` any more.
+        """
 
     def by_status(self, status: Status, *, newest_first: bool = False) -> Iterator[JobRow]:
         """Jobs of a status, oldest first unless said otherwise."""

@@ -18,9 +18,9 @@ def request(job_id: str) -> str:
     return f"jobs/{job_id}/request.json"
 
 
-def plan(job_id: str) -> str:
-    """The settled plan."""
-    return f"jobs/{job_id}/plan/plan.json"
+def plan(job_id: str, number: int = 0) -> str:
+    """The settled plan; by its number the one that a redrive renewed."""
+    return f"jobs/{job_id}/plan/plan{_of_redrive(number)}.json"
 
 
 def plan_page(job_id: str, page: int) -> str:
@@ -63,9 +63,14 @@ def rejects_list(job_id: str, wave: int, attempt: str) -> str:
     return f"jobs/{job_id}/ledger/rejects-{wave:08d}-{attempt}.json"
 
 
-def wave(job_id: str, wave_number: int) -> str:
+def _of_redrive(number: int) -> str:
+    return f"-r{number}" if number else ""
+
+
+def wave(job_id: str, wave_number: int, redrives: int = 0) -> str:
     """The wave document, put once: what the Map reads."""
-    return f"scratch/{spread(job_id, wave_number)}/{job_id}/waves/{wave_number:08d}.json"
+    root = f"scratch/{spread(job_id, wave_number)}/{job_id}/waves"
+    return f"{root}/{wave_number:08d}{_of_redrive(redrives)}.json"
 
 
 def slots(job_id: str, wave_number: int, attempt: str) -> str:
@@ -78,14 +83,16 @@ def handout(slots_key: str) -> str:
     return slots_key.removesuffix("slots") + "handout"
 
 
-def outcome(job_id: str, wave_number: int, slot: int) -> str:
+def outcome(job_id: str, wave_number: int, slot: int, redrives: int = 0) -> str:
     """A slot's outcome: the first writer wins."""
-    return f"scratch/{spread(job_id, wave_number, slot)}/{job_id}/outcomes/{wave_number:08d}/{slot:06d}"
+    root = f"scratch/{spread(job_id, wave_number, slot)}/{job_id}/outcomes"
+    return f"{root}/{wave_number:08d}{_of_redrive(redrives)}/{slot:06d}"
 
 
-def verdict(job_id: str, wave_number: int, slot: int) -> str:
+def verdict(job_id: str, wave_number: int, slot: int, redrives: int = 0) -> str:
     """How a slot ended without an outcome."""
-    return f"scratch/{spread(job_id, wave_number, slot)}/{job_id}/verdicts/{wave_number:08d}/{slot:06d}"
+    root = f"scratch/{spread(job_id, wave_number, slot)}/{job_id}/verdicts"
+    return f"{root}/{wave_number:08d}{_of_redrive(redrives)}/{slot:06d}"
 
 
 def results(pipeline: str, job_id: str) -> str:

@@ -67,14 +67,16 @@ class StateMessage(Struct, frozen=True):
     execution_arn: str = ""
 
 
-class SlotItem(Struct, frozen=True):
-    """One item of the wave document: a slot's number and where its document lies."""
+class SlotItem(Struct, frozen=True, omit_defaults=True):
+    """One item of the wave document: a slot's number, where its document lies, and under which redrive and plan."""
 
     slot: int
     slots_key: str
     start: int
     end: int
     verdict_key: str
+    redrives: int = 0
+    plan_number: int = 0
 
 
 class ApplyMessage(Struct, frozen=True):
@@ -434,12 +436,14 @@ class Checkpoint(Struct, frozen=True):
     pending: list[PendingOutcome] = field(default_factory=list)
     indexing: list[Indexing] = field(default_factory=list)
     reject_groups: list[RejectGroup] = field(default_factory=list)  # the commonest kinds; their counts add up
+    failure: dict[str, Any] | None = None  # why the job fails after this wave, whose other slots count
     v: int = VERSION
 
 
 # --- the job row -----------------------------------------------------------------------------------------------------
 
 Status = Literal["WAITING", "RUNNING", "PAUSED", "CANCELLED", "SUCCEEDED", "FAILED"]
+Desired = Literal["run", "pause", "cancel"]
 ENDED: Final = frozenset({"CANCELLED", "SUCCEEDED", "FAILED"})
 
 
@@ -454,7 +458,7 @@ class JobRow(Struct, frozen=True, omit_defaults=True):
     generation: int = 0
     wave: int = 0
     pointer: str | None = None  # key of the committed checkpoint
-    desired: Literal["run", "pause", "cancel"] = "run"
+    desired: Desired = "run"
     generation_first_wave: int = 0
     execution_arn: str | None = None
     started: str | None = None
@@ -466,6 +470,11 @@ class JobRow(Struct, frozen=True, omit_defaults=True):
     rest_reason: str | None = None
     error: dict[str, Any] | None = None
     result: dict[str, Any] | None = None
+    concurrency: int | None = None  # as people changed it while the job ran; else the plan's
+    cost_cap_usd: float | None = None  # likewise; else the pipeline's
+    redrives: int = 0  # no redrive shares a wave document or an outcome with what was before it
+    plan_number: int = 0  # of the plan that counts: the redrive that renewed it, or 0
+    restarted_after_wave: int = 0  # waves up to it belong to a run that was given up
 
 
 class Member(Struct, frozen=True, omit_defaults=True):
@@ -495,11 +504,15 @@ class WaveRow(Struct, frozen=True, omit_defaults=True):
 
 
 class GenerationRow(Struct, frozen=True, omit_defaults=True):
-    """A generation's history."""
+    """A generation's history. How it ended is known of one after which people took the job up again."""
 
     generation: int
     execution_arn: str
     started: str
+    plan_number: int = 0
+    status: Status | None = None
+    ended: str | None = None
+    error: dict[str, Any] | None = None
 
 
 def now_text(moment: datetime) -> str:

@@ -23,10 +23,17 @@ def request(store: Store, job_id: str) -> JobRequest:
     return messages.decode(required(store, key), JobRequest, key)
 
 
-def plan(store: Store, job_id: str) -> Plan:
-    """The settled plan."""
-    key = keys.plan(job_id)
+def plan(store: Store, job_id: str, number: int = 0) -> Plan:
+    """The settled plan; by its number the one that a redrive renewed."""
+    key = keys.plan(job_id, number)
     return messages.decode(required(store, key), Plan, key)
+
+
+def newest_plan(store: Store, job_id: str, number: int) -> Plan:
+    """The plan of that number, or the newest before it: a redrive that was never planned has left none."""
+    while number and store.get(keys.plan(job_id, number)) is None:
+        number -= 1
+    return plan(store, job_id, number)
 
 
 def plan_page(store: Store, job_id: str, page: int) -> PlanPage:

@@ -24,6 +24,7 @@ from rangemill.messages import (
     Context,
     Cursor,
     JobRequest,
+    JobRow,
     Next,
     PinnedObject,
     Plan,
@@ -65,10 +66,12 @@ def run(message: StateMessage, gateways: Gateways, defaults: Defaults, code: Cod
                 break
         else:
             return Context(context.job_id, context.generation, "MORE_PLAN", plan_page=number + 1)
-        row = _settle(context, number + 1, page, gateways, defaults, code)
+        row = _settle(row, number + 1, page, gateways, defaults, code)
+    elif row.plan_number:
+        _renew(row, gateways.store, code)
     if row.pointer is None:  # `planned` returns the row as it stands, with a pointer
         raise BadRequest(f"job {context.job_id} has no checkpoint after planning")
-    settled = pages.plan(gateways.store, context.job_id)
+    settled = pages.plan(gateways.store, context.job_id, row.plan_number)
     checkpoint = pages.checkpoint(gateways.store, row.pointer)
     following: Next = "FINISH" if decide.is_complete(checkpoint, settled) else "FETCH"
     return Context(context.job_id, context.generation, following, wave=row.wave)
@@ -136,12 +139,20 @@ def requested(store: Store, job_id: str) -> JobRequest:
     return msgspec.structs.replace(request, pipeline_text=entry.text, pipeline_file=entry.file)
 
 
+def _renew(row: JobRow, store: Store, code: CodeIdentity) -> None:
+    """The plan again, with the code that runs now, for a redrive that asked for that."""
+    key = keys.plan(row.job_id, row.plan_number)
+    if store.get(key) is None:
+        before = pages.newest_plan(store, row.job_id, row.plan_number)
+        store.put_once(key, messages.encode(msgspec.structs.replace(before, code=code)))
+
+
 def _settle(
-    context: Context, page_count: int, last_page: PlanPage, gateways: Gateways, defaults: Defaults, code: CodeIdentity
-) -> messages.JobRow:
+    row: JobRow, page_count: int, last_page: PlanPage, gateways: Gateways, defaults: Defaults, code: CodeIdentity
+) -> JobRow:
     """Everything that is decided once: schema, sizes, code. Put once; a repeat takes the first one's."""
-    store = gateways.store
-    request = requested(store, context.job_id)
+    store, plan_key = gateways.store, keys.plan(row.job_id, row.plan_number)
+    request = requested(store, row.job_id)
     objects = last_page.objects_before + len(last_page.objects)
     if objects == 0:
         if request.objects:
@@ -149,9 +160,9 @@ def _settle(
             raise BadRequest(f"the archives hold no file that `format.members` means; {passed_over}")
         where = ", ".join(f"s3://{p.bucket}/{p.prefix}" for p in request.prefixes)
         raise BadRequest(f"no object lies under {where}; there is nothing to run {request.pipeline_name} over")
-    if store.get(keys.plan(context.job_id)) is None:
+    if store.get(plan_key) is None:
         pipeline = pages.pipeline(request.pipeline_text, request.pipeline_file)
-        sampled = _objects_to_sample(store, context.job_id, page_count)
+        sampled = _objects_to_sample(store, row.job_id, page_count)
         settled = settle_schema(pipeline, sampled, gateways.objects)
         # Imported here: a repeat of Plan, and every generation after the first, needs no engine.
         from rangemill.engines import check_pipeline  # noqa: PLC0415
@@ -176,11 +187,11 @@ def _settle(
             level=last_page.level if last_page.level != "bytes" and settled.level != "stream" else "",
             gzip=last_page.gzip,
         )
-        store.put_once(keys.plan(context.job_id), messages.encode(plan))
-    plan = pages.plan(store, context.job_id)
-    pointer = keys.checkpoint(context.job_id, 0, "plan")
-    store.put_once(pointer, messages.encode(Checkpoint(context.job_id, 0, Cursor())))
-    return gateways.jobs.planned(context.job_id, context.generation, pointer, plan.objects, plan.bytes)
+        store.put_once(plan_key, messages.encode(plan))
+    plan = pages.plan(store, row.job_id, row.plan_number)
+    pointer = keys.checkpoint(row.job_id, 0, "plan")
+    store.put_once(pointer, messages.encode(Checkpoint(row.job_id, 0, Cursor())))
+    return gateways.jobs.planned(row.job_id, row.generation, pointer, plan.objects, plan.bytes)
 
 
 def _notes(settled: Settled, last_page: PlanPage) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from rangemill import pages
+from rangemill import keys, messages, pages
 from rangemill.gateways import Gateways, Jobs
 from rangemill.limits import REPORT_MAX_OBJECTS, REPORT_MAX_REJECT_FILES
 from rangemill.messages import Checkpoint, ClosedObject, JobRow, Plan, Totals, WaveRow
@@ -78,7 +78,8 @@ def full(
     summary_: dict[str, Any], row: JobRow, plan: Plan, checkpoint: Checkpoint, gateways: Gateways
 ) -> dict[str, Any]:
     """`report.json`."""
-    waves = list(gateways.jobs.waves(row.job_id))
+    all_waves = list(gateways.jobs.waves(row.job_id))
+    waves = [wave for wave in all_waves if wave.wave > row.restarted_after_wave]
     objects = [msgspec.to_builtins(o) for o in islice(_closed_objects(waves, gateways), REPORT_MAX_OBJECTS)]
     for entry in objects:
         entry["crc"] = f"{entry['crc']:x}"
@@ -94,15 +95,17 @@ def full(
         "warnings": plan.warnings,
         "gzip": None if plan.gzip is None else msgspec.to_builtins(plan.gzip),
         "range_bytes": plan.range_bytes,
-        "concurrency": plan.concurrency,
+        "concurrency": row.concurrency or plan.concurrency,
         "history_budget_events": plan.history_budget_events,
         "totals": msgspec.to_builtins(checkpoint.totals),
         "promises": {
             "exact": "integers, decimals, min/max, counts and text are the same whatever fails, splits or repeats",
             "floating_sums_relative": 1e-9,
         },
-        "generation_history": [msgspec.to_builtins(g) for g in gateways.jobs.generations(row.job_id)],
-        "wave_history": [{k: v for k, v in msgspec.to_builtins(w).items() if not k.endswith("_key")} for w in waves],
+        "redrives": row.redrives,
+        "generation_history": list(_generations(row, gateways)),
+        "wave_history": [_of_wave(wave) for wave in waves],
+        "given_up_waves": [_of_wave(wave) for wave in all_waves if wave.wave <= row.restarted_after_wave],
         "reject_groups": [msgspec.to_builtins(group) for group in checkpoint.reject_groups],
         "reject_files": list(islice(_reject_files(waves, gateways), REPORT_MAX_REJECT_FILES)),
         "reject_lists": [gateways.store.uri(w.rejects_key) for w in waves if w.rejects_key is not None],
@@ -110,6 +113,22 @@ def full(
         "proved_objects_omitted": max(0, plan.objects - len(objects)),
         "ledger": [gateways.store.uri(w.closed_key) for w in waves if w.closed_key is not None],
     }
+
+
+def _of_wave(wave: WaveRow) -> dict[str, Any]:
+    return {k: v for k, v in msgspec.to_builtins(wave).items() if not k.endswith("_key")}
+
+
+def _generations(row: JobRow, gateways: Gateways) -> Iterator[dict[str, Any]]:
+    """Each generation with the code that it ran; how it ended where people took the job up after it."""
+    codes: dict[int, Any] = {}
+    for generation in gateways.jobs.generations(row.job_id):
+        number = generation.plan_number
+        if number not in codes:
+            body = gateways.store.get(keys.plan(row.job_id, number))  # none where planning failed and was repeated
+            plan = None if body is None else messages.decode(body, Plan, "a plan of the job")
+            codes[number] = None if plan is None else msgspec.to_builtins(plan.code)
+        yield {**msgspec.to_builtins(generation), "plan_number": number, "code": codes[number]}
 
 
 def _reject_files(waves: list[WaveRow], gateways: Gateways) -> Iterator[str]:

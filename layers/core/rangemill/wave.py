@@ -7,7 +7,7 @@ import msgspec
 
 from rangemill import closing, indexing, keys, outcomes, rejects, retries
 from rangemill.engines.base import Folder
-from rangemill.errors import CountMismatch, IncompleteProof, is_died
+from rangemill.errors import CountMismatch, IncompleteProof, RangemillError, is_died
 from rangemill.ledger import THROUGH, merge
 from rangemill.limits import (
     FOLD_BATCH_BYTES,
@@ -52,6 +52,8 @@ class Wave:
     pending: list[PendingOutcome] = field(default_factory=list)
     milliseconds: int = 0
     partial: bytes | None = None
+    redrives: int = 0  # of the job, so far
+    failure: RangemillError | None = None  # the first error that repeating cannot help; what the others did counts
     _objects: dict[int, OpenObject] = field(default_factory=dict)
     _waiting: list[bytes] = field(default_factory=list)
     _died: list[Verdict] = field(default_factory=list)
@@ -68,11 +70,12 @@ class Wave:
         self._indexing = list(self.handout.indexing)
 
     def add(self, slot: Slot, body: bytes | None, verdict: VerdictReader) -> None:
-        """A slot's outcome, or what became of it. Raises the error of a slot that repeating cannot help."""
+        """A slot's outcome, or what became of it; `failure` is the error of a slot that repeating cannot help."""
         if body is None:
             self._missing(slot, verdict())
             return
-        header = self._take(slot, self.handout.wave, body)
+        wave = self.handout.wave
+        header = self._take(slot, wave, body, keys.outcome(self.plan.job_id, wave, slot.slot, self.redrives))
         if header.indexed is not None:
             self._indexing = indexing.answered(self._indexing, slot, header.indexed)
             self._index_milliseconds += header.milliseconds
@@ -96,14 +99,14 @@ class Wave:
                     self.returned.append(RetrySlot(entry.slot.objects, entry.slot.runs))
                     progress = True
                     continue
-                self._take(entry.slot, entry.wave, body)
+                self._take(entry.slot, entry.wave, body, entry.key)
                 progress = progress or not (self.pending and self.pending[-1].key == entry.key)
             waiting = self.pending
         self._part()
         self._put_in_sequence()
 
-    def _take(self, slot: Slot, wave: int, body: bytes) -> OutcomeHeader:
-        """Count an outcome, put it aside until its neighbour has told, or hand its slot out again with what it told."""
+    def _take(self, slot: Slot, wave: int, body: bytes, key: str) -> OutcomeHeader:
+        """Count an outcome, put it aside until its neighbour tells, or hand its slot out again with what it told."""
         where = f"the outcome of slot {slot.slot} of wave {wave}"
         header, encoded = outcomes.decode(body, where)
         self._require_whole(slot, wave, header)
@@ -119,7 +122,7 @@ class Wave:
             raise CountMismatch(f"{where}: {header.rejects} rejects, {in_rows} in its rows and {kinds} by their kinds")
         told = self._states_told(header)
         if any(state is None for state in told.values()):
-            self.pending.append(PendingOutcome(keys.outcome(self.plan.job_id, wave, slot.slot), wave, slot))
+            self.pending.append(PendingOutcome(key, wave, slot))
             return header
         if told:
             self._tell(slot, told)
@@ -226,7 +229,11 @@ class Wave:
             return
         retried = self.handout.retried
         known = retried[slot.slot] if slot.slot < len(retried) else None
-        self.returned.extend(retries.judge(slot, known, verdict))
+        try:
+            self.returned.extend(retries.judge(slot, known, verdict))
+        except RangemillError as error:
+            self.failure = self.failure or error
+            self.returned.append(RetrySlot(slot.objects, slot.runs))
 
     def _rows(self, slot: Slot, header: OutcomeHeader) -> None:
         pins: dict[int, PinnedObject] = {pin.index: pin for pin in (*slot.objects, *header.pins)}
@@ -255,7 +262,10 @@ class Wave:
         done = {c.index for c in closed}
         still_open = [entry for index, entry in sorted(self._objects.items()) if index not in done]
         totals = self._totals(closed, still_open)
-        retries.require_few_deaths(totals, self._died)
+        try:
+            retries.require_few_deaths(totals, self._died)
+        except RangemillError as error:
+            self.failure = self.failure or error
         seconds = (self.milliseconds - self._index_milliseconds) / 1000
         return Checkpoint(
             self.before.job_id,
@@ -273,6 +283,7 @@ class Wave:
             self.pending,
             reject_groups=self.reject_groups,
             indexing=self._indexing,
+            failure=None if self.failure is None else self.failure.to_json(),
         ), closed
 
     def _totals(self, closed: list[ClosedObject], still_open: list[OpenObject]) -> Totals:

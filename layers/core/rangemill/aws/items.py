@@ -37,7 +37,7 @@ def from_item[T: msgspec.Struct](item: "dict[str, AttributeValueTypeDef]", to: t
             values[field.name] = text if _is_text(field.type) else msgspec.json.decode(text)
         elif "N" in attribute:
             number = attribute["N"]
-            values[field.name] = float(number) if field.type is float else int(number)
+            values[field.name] = float(number) if field.type in (float, float | None) else int(number)
         else:
             values[field.name] = next(iter(attribute.values()))
     return msgspec.convert(values, to)

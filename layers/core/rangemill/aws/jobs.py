@@ -5,7 +5,7 @@ Index `by-status`: `status`, `created`.
 """
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
@@ -14,12 +14,13 @@ from rangemill.aws import failures
 from rangemill.aws.batches import DynamoBatches
 from rangemill.aws.items import from_item, to_item, to_value
 from rangemill.errors import Superseded, UnknownJob
-from rangemill.messages import GenerationRow, JobRow, Status, Totals, WaveRow
+from rangemill.messages import Desired, GenerationRow, JobRow, Status, Totals, WaveRow
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 _INDEX: Final = "by-status"
+_CONDITIONED: Final = ("generation", "status", "wave", "pointer", "desired")
 
 
 class DynamoJobs(DynamoBatches):
@@ -49,10 +50,13 @@ class DynamoJobs(DynamoBatches):
             raise UnknownJob(f"there is no job {job_id}")
         return from_item(response["Item"], JobRow)
 
-    def start(self, job_id: str, started: str) -> bool:
-        """WAITING to RUNNING; False when it was not waiting."""
+    def start(self, job_id: str, generation: int, started: str) -> bool:
+        """WAITING to RUNNING; False when it was not waiting, or not for that generation."""
         return self._update(
-            job_id, {"status": "RUNNING", "started": started}, "#status = :waiting", {":waiting": "WAITING"}
+            job_id,
+            {"status": "RUNNING"} if generation else {"status": "RUNNING", "started": started},
+            "#status = :waiting AND #generation = :mine",
+            {":waiting": "WAITING", ":mine": generation},
         )
 
     def take_generation(self, job_id: str, generation: int, execution_arn: str, started: str) -> JobRow:
@@ -74,7 +78,7 @@ class DynamoJobs(DynamoBatches):
             changes, "(#generation = :mine OR #generation = :before) AND #status IN (:waiting, :running)", mine
         )
         # One transaction: the history must not lose a generation that died right after it took the row.
-        history = GenerationRow(generation, execution_arn, started)
+        history = GenerationRow(generation, execution_arn, started, row.plan_number)
         item = to_item(history, **_key_text(job_id, f"GEN#{generation:06d}"))
         taken = self._write(
             "transact_write_items",
@@ -136,12 +140,21 @@ class DynamoJobs(DynamoBatches):
             raise Superseded(f"wave {wave.wave} of job {job_id} was committed by somebody who has gone on since")
         return row
 
-    def rest(self, job_id: str, generation: int, status: Status, reason: str, ended: str | None) -> None:
-        """The job rests: paused, cancelled, or at its cost cap. Raises `Superseded`."""
+    def rest(
+        self, job_id: str, generation: int, status: Status, reason: str, ended: str | None, desired: Desired
+    ) -> bool:
+        """The job rests: paused, cancelled, or at its cost cap; False when people want something else by now."""
         changes: dict[str, Any] = {"status": status, "rest_reason": reason}
         if ended is not None:
             changes["ended"] = ended
-        self._fenced(job_id, generation, changes, status)
+        condition = "#generation = :mine AND #status = :running AND #desired = :desired"
+        values = {":mine": generation, ":running": "RUNNING", ":desired": desired}
+        if self._update(job_id, changes, condition, values):
+            return True
+        row = self.load(job_id)
+        if row.generation != generation or row.status not in ("RUNNING", status):
+            raise Superseded(f"generation {generation} of job {job_id} is not the one that carries it")
+        return row.status == status
 
     def succeed(self, job_id: str, generation: int, ended: str, cost_usd: float, result: dict[str, Any]) -> None:
         """RUNNING to SUCCEEDED; repeating it is success. Raises `Superseded`."""
@@ -168,14 +181,24 @@ class DynamoJobs(DynamoBatches):
             {":mine": generation, ":running": "RUNNING"},
         )
 
-    def desire(self, job_id: str, desired: Literal["run", "pause", "cancel"]) -> bool:
-        """What people want of a job that has not ended; False when it has."""
-        return self._update(
-            job_id,
-            {"desired": desired},
-            "#status IN (:waiting, :running, :paused)",
-            {":waiting": "WAITING", ":running": "RUNNING", ":paused": "PAUSED"},
-        )
+    def desire(self, job_id: str, desired: Desired) -> bool:
+        """What people want of a running job; False when it does not run."""
+        return self._update(job_id, {"desired": desired}, "#status = :running", {":running": "RUNNING"})
+
+    def adjust(self, job_id: str, changes: dict[str, Any]) -> bool:
+        """Change bounds of a job that waits, runs or rests; False when it has ended."""
+        statuses = {":waiting": "WAITING", ":running": "RUNNING", ":paused": "PAUSED"}
+        return self._update(job_id, changes, "#status IN (:waiting, :running, :paused)", statuses)
+
+    def turn(self, before: JobRow, changes: dict[str, Any], history: GenerationRow | None = None) -> bool:
+        """Change a row that no execution carries; False when it is not as before."""
+        seen = {":before": before.status, ":mine": before.generation}
+        update = _update_arguments(changes, "#status = :before AND #generation = :mine", seen)
+        writes: list[dict[str, Any]] = [{"Update": {"TableName": self._table, "Key": _key(before.job_id), **update}}]
+        if history is not None:
+            item = to_item(history, **_key_text(before.job_id, f"GEN#{history.generation:06d}"))
+            writes.append({"Put": {"TableName": self._table, "Item": item}})
+        return self._write("transact_write_items", f"change job {before.job_id}", TransactItems=writes)
 
     def by_status(self, status: Status, *, newest_first: bool = False) -> Iterator[JobRow]:
         """Jobs of a status, oldest first unless said otherwise."""
@@ -220,13 +243,8 @@ class DynamoJobs(DynamoBatches):
             failures.raise_named(error, f"query table {self._table}")
 
     def _fenced(self, job_id: str, generation: int, changes: dict[str, Any], status: Status) -> None:
-        written = self._update(
-            job_id,
-            changes,
-            "#generation = :mine AND #status = :running",
-            {":mine": generation, ":running": "RUNNING"},
-        )
-        if not written:
+        mine = {":mine": generation, ":running": "RUNNING"}
+        if not self._update(job_id, changes, "#generation = :mine AND #status = :running", mine):
             row = self.load(job_id)
             if row.generation != generation or row.status != status:
                 raise Superseded(f"generation {generation} of job {job_id} is not the one that carries it")
@@ -260,16 +278,19 @@ def _key(job_id: str, sk: str = "JOB") -> dict[str, Any]:
 
 
 def _update_arguments(changes: dict[str, Any], condition: str, values: dict[str, Any]) -> dict[str, Any]:
-    """SET of all changes under a condition; every name goes through `#name`, since many are reserved words."""
+    """SET of all changes, REMOVE of what becomes None; names go through `#name`, since many are reserved words."""
     names = {f"#{name}": name for name in changes}
-    names |= {f"#{name}": name for name in ("generation", "status", "wave", "pointer") if f"#{name}" in condition}
-    assignments = ", ".join(f"#{name} = :set_{name}" for name in changes)
+    names |= {f"#{name}": name for name in _CONDITIONED if f"#{name}" in condition}
+    kept = {name: value for name, value in changes.items() if value is not None}
+    clauses = ["SET " + ", ".join(f"#{name} = :set_{name}" for name in kept)] if kept else []
+    if len(kept) < len(changes):
+        clauses.append("REMOVE " + ", ".join(f"#{name}" for name in changes if name not in kept))
     return {
-        "UpdateExpression": f"SET {assignments}",
+        "UpdateExpression": " ".join(clauses),
         "ConditionExpression": f"attribute_exists(pk) AND ({condition})",
         "ExpressionAttributeNames": names,
         "ExpressionAttributeValues": {
-            **{f":set_{name}": to_value(value) for name, value in changes.items()},
+            **{f":set_{name}": to_value(value) for name, value in kept.items()},
             **{name: to_value(value) for name, value in values.items()},
         },
     }
