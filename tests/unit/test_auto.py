@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from rangemill.archives import foreign
 from rangemill.errors import BadRecord, BadRequest
 from rangemill.formats import _sniff, auto
 from rangemill.formats.base import Sample
@@ -213,3 +214,12 @@ def test_an_object_of_white_space_says_nothing_of_the_others(blank: bytes) -> No
     alone = auto.resolve([sample(blank)], {})
     assert alone is not None
     assert alone.type == "text"
+
+
+@pytest.mark.parametrize("magic", _sniff.UNREAD)
+def test_what_is_compressed_in_a_way_that_is_not_read_is_refused_by_name(magic: bytes) -> None:
+    with pytest.raises(BadRecord, match=r"is compressed with .*, which is not supported, by its first bytes"):
+        auto.resolve([sample(magic + b"any\n" * 9)], {})
+    for type_name in ("text", "csv", "json"):
+        with pytest.raises(BadRecord, match="unpack it first, or compress it with gzip"):
+            foreign.refuse(magic + b"any\n" * 9, "s3://b/object", type_name)

@@ -4,16 +4,19 @@ from collections.abc import Iterator
 
 from rangemill.archives import expand
 from rangemill.errors import BadRecord
-from rangemill.formats._sniff import MAGIC
+from rangemill.formats._sniff import MAGIC, UNREAD
 
 
 def refuse(head: bytes, object_uri: str, type_name: str) -> None:
-    """Raise `BadRecord` for an archive, or a file of another format's magic. `head` are an object's first bytes."""
+    """Raise `BadRecord` for an archive, and for another format's or codec's magic in an object's first bytes."""
     found = expand.kind_of(head)
     remedy = f"say `archive: {found}` or `auto` under `format` to read the files in it"
     if found is None:
         found = next((name for magic, name in MAGIC.items() if head.startswith(magic)), None)
         remedy = f"say `type: {found}` or `auto`"
+    if found is None:
+        found = next((name for magic, name in UNREAD.items() if head.startswith(magic)), None)
+        remedy = "unpack it first, or compress it with gzip, zstd, bzip2, xz or LZ4 frames, which are read as they are"
     if found is not None and found != type_name:
         raise BadRecord(
             f"{object_uri} is {found} by its first bytes, but the pipeline reads it as {type_name}; {remedy}",

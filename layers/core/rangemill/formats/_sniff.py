@@ -13,6 +13,15 @@ from rangemill.formats.base import Sample
 _SPACE: Final = b" \t\r\n"
 SNIFFED_BYTES: Final = 64 * 2**10
 MAGIC: Final = {b"PAR1": "parquet", b"Obj\x01": "avro"}
+# What is compressed in a way that is not read; each begins as no text does.
+UNREAD: Final = {
+    b"\x02\x21\x4c\x18": "LZ4's legacy format",
+    b"\x1f\x9d\x90": "compress (.Z)",
+    b"7z\xbc\xaf\x27\x1c": "7z",
+    b"Rar!\x1a\x07": "RAR",
+    b"\xff\x06\x00\x00sNaPpY": "framed Snappy",
+    b"\x89LZO\x00\r\n\x1a\n": "lzop",
+}
 _MARKS: Final = (  # UTF-32's little-endian one begins with that of UTF-16
     (b"\xff\xfe\x00\x00", "utf-32-le"),
     (b"\x00\x00\xfe\xff", "utf-32-be"),
@@ -85,6 +94,9 @@ def _by_bytes(head: bytes, is_whole: bool) -> Guess:
     for magic, name in MAGIC.items():
         if head.startswith(magic):
             return Guess(name)
+    unread = next((name for magic, name in UNREAD.items() if head.startswith(magic)), None)
+    if unread is not None:
+        return Guess(f"compressed with {unread}")
     mark, encoding = next((pair for pair in _MARKS if head.startswith(pair[0])), (b"", "utf-8"))
     if not mark and b"\0" in head:
         return Guess(None)
