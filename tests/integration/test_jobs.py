@@ -350,6 +350,8 @@ def test_a_row_turns_once_with_its_generations_history(jobs: Any) -> None:
     expected = msgspec.structs.replace(seen, status="WAITING", generation=1, error=None, ended=None, redrives=1)
     assert jobs.load("p-1") == expected
     assert list(jobs.generations("p-1")) == [history]
+    for other in ({"generation": 0}, {"status": "PAUSED"}):  # either alone is not enough
+        assert jobs.turn(msgspec.structs.replace(expected, **other), {"status": "CANCELLED"}) is False
     assert [row.job_id for row in jobs.by_status("WAITING")] == ["p-1"]
 
 

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rangemill import choosing, fetch, keys, messages, pages
+from rangemill import choosing, control, fetch, keys, messages, pages
 from rangemill.compression import _points, _split
 from rangemill.compression import indexing as indexer
 from rangemill.compression._points import PointStore
@@ -26,6 +26,7 @@ from rangemill.gateways import Gateways
 from rangemill.indexing import Behind
 from rangemill.limits import INDEXER_MAX_DEATHS, WAVE_TARGET_SECONDS
 from rangemill.messages import (
+    ApplyMessage,
     Checkpoint,
     CodeIdentity,
     Cursor,
@@ -401,7 +402,7 @@ def test_an_indexer_that_died_goes_on_where_it_was_and_one_that_always_dies_ends
     row = run(gateways, "lines-2", [other], work=failing(gateways, lambda s: s.index is not None, DIED))
     assert row.error is not None
     assert (row.error["type"], row.error["object"]) == ("WorkerDied", "s3://in/b.gz")
-    assert row.totals.deaths < INDEXER_MAX_DEATHS
+    assert row.totals.deaths == INDEXER_MAX_DEATHS
 
 
 def test_an_indexer_that_fails_for_a_while_is_tried_again_and_nothing_is_handed_out_twice() -> None:
@@ -424,6 +425,28 @@ def test_an_indexer_that_fails_for_a_while_is_tried_again_and_nothing_is_handed_
         work=failing(gateways, lambda s: s.index is None and next(turns) % 5 == 3, DIED),
     )
     assert result(gateways, row) == ALL, "workers who died were replaced"
+
+
+@pytest.mark.parametrize("expired", [[], ["scratch/"], ["scratch/", "index/"]])
+def test_a_job_that_rested_behind_its_indexer_goes_on_whatever_has_expired(expired: list[str]) -> None:
+    gateways = in_memory(objects := MemoryObjects())
+    ref = objects.put("in", "a.gz", blocks_of(TEXT))
+    here = in_this_process(gateways, CODE)
+
+    def work(messages: list[ApplyMessage]) -> None:
+        if messages[0].wave == 4:
+            control.pause("lines-1", gateways)
+        here(messages)
+
+    row = run(gateways, "lines-1", [ref], work=work)
+    assert (row.status, row.wave) == ("PAUSED", 4)
+    (entry,) = pages.checkpoint(gateways.store, row.pointer or "").indexing
+    assert 0 < entry.handed < entry.indexed < ref.size_bytes  # type: ignore[operator]
+    for prefix in expired:
+        assert isinstance(gateways.store, MemoryStore)
+        assert gateways.store.delete_below(prefix) > 0
+    control.resume("lines-1", gateways)
+    assert result(gateways, run(gateways, "lines-1", [ref])) == ALL
 
 
 def test_what_a_failed_job_has_indexed_is_not_indexed_again() -> None:

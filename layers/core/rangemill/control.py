@@ -61,7 +61,7 @@ def resume(job_id: str, gateways: Gateways) -> JobRow:
     def attempt(row: JobRow) -> bool:
         if row.status == "PAUSED":
             _require_room(row, gateways)
-            return _take_up(row, {}, gateways)
+            return _take_up(row, _looked_at_again(row, gateways), gateways)
         if row.status == "RUNNING":
             if row.desired == "cancel":
                 raise WrongStatus(f"job {job_id} is being cancelled; `rangemill redrive` takes it up afterwards")
@@ -111,11 +111,14 @@ def adjust(job_id: str, gateways: Gateways, *, concurrency: int | None, cost_cap
 
 
 def forgiven(checkpoint: Checkpoint) -> Checkpoint:
-    """The checkpoint as if nothing in it had failed before: what was mended gets all its tries again."""
+    """The checkpoint as if nothing in it had failed before: what was mended gets all its tries again.
+
+    Indexers begin anew: restart points expire. Where they have not, the first turn finds them and goes on behind them.
+    """
     return msgspec.structs.replace(
         checkpoint,
         retry=[msgspec.structs.replace(slot, deaths=0, tries=0) for slot in checkpoint.retry],
-        indexing=[msgspec.structs.replace(entry, deaths=0, tries=0) for entry in checkpoint.indexing],
+        indexing=[msgspec.structs.replace(entry, indexed=0, deaths=0, tries=0) for entry in checkpoint.indexing],
         totals=msgspec.structs.replace(checkpoint.totals, deaths=0),
         failure=None,
     )
@@ -156,6 +159,16 @@ def _require_room(row: JobRow, gateways: Gateways) -> None:
     reason = decide.rest_reason(msgspec.structs.replace(row, desired="run"), cap)
     if reason is not None:
         raise WrongStatus(f"job {row.job_id}: {reason}; raise it with `rangemill set {row.job_id} --cost-usd N`")
+
+
+def _looked_at_again(row: JobRow, gateways: Gateways) -> dict[str, Any]:
+    """A checkpoint whose indexers begin anew, if there are any; nothing else of a checkpoint expires."""
+    checkpoint = pages.checkpoint(gateways.store, row.pointer) if row.pointer is not None else None
+    if checkpoint is None or not checkpoint.indexing:
+        return {}
+    key = keys.checkpoint(row.job_id, row.wave, f"g{row.generation}-{secrets.token_hex(4)}")
+    gateways.store.put(key, messages.encode(forgiven(checkpoint)))
+    return {"pointer": key}
 
 
 def _take_up(row: JobRow, changes: dict[str, Any], gateways: Gateways) -> bool:

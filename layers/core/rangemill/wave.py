@@ -221,19 +221,20 @@ class Wave:
     def _missing(self, slot: Slot, verdict: Verdict | None) -> None:
         if verdict is None or (verdict.error is None and is_died(verdict.Error or "")):
             self._died.append(verdict or Verdict())
-        if slot.index is not None:
-            self._indexing = indexing.unanswered(self._indexing, slot, verdict)
-            return
         if verdict is not None and verdict.guessed:
             self.pending.append(PendingOutcome("", self.handout.wave, slot))
             return
-        retried = self.handout.retried
-        known = retried[slot.slot] if slot.slot < len(retried) else None
         try:
+            if slot.index is not None:
+                self._indexing = indexing.unanswered(self._indexing, slot, verdict)
+                return
+            retried = self.handout.retried
+            known = retried[slot.slot] if slot.slot < len(retried) else None
             self.returned.extend(retries.judge(slot, known, verdict))
         except RangemillError as error:
             self.failure = self.failure or error
-            self.returned.append(RetrySlot(slot.objects, slot.runs))
+            if slot.index is None:
+                self.returned.append(RetrySlot(slot.objects, slot.runs))
 
     def _rows(self, slot: Slot, header: OutcomeHeader) -> None:
         pins: dict[int, PinnedObject] = {pin.index: pin for pin in (*slot.objects, *header.pins)}
