@@ -344,6 +344,19 @@ def test_a_redrive_that_never_ran_and_is_redriven_finds_the_plan_before_it(world
     assert_same(world, uninterrupted)
 
 
+def test_a_job_that_failed_in_its_finish_step_is_finished_by_mended_code_and_applies_nothing_again(
+    world: World, uninterrupted: bytes
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delattr(Lines, "finish")
+        assert world.carry().status == "FAILED"
+    world.code = NEW
+    control.redrive(JOB, "new", world.gateways)
+    world.carry()
+    assert_same(world, uninterrupted)
+    assert set(Lines.seen.values()) == {1}
+
+
 def test_a_restart_does_everything_again_with_the_new_code(world: World, uninterrupted: bytes) -> None:
     row = failed(world)
     before = Lines.seen.copy()

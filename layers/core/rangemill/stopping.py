@@ -9,7 +9,7 @@ from rangemill.gateways import Jobs
 from rangemill.limits import STOP_MARGIN_MS
 from rangemill.messages import ApplyMessage
 
-LOOK_EVERY_SECONDS: Final = 5.0  # a read of half a unit; at 1,000 workers 200 reads a second of one row
+LOOK_EVERY_SECONDS: Final = 5.0  # a consistent read, one unit; 10,000 workers make 2,000 a second of the 3,000 that one row can give
 
 
 class StopSignal:
