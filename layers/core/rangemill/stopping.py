@@ -9,7 +9,8 @@ from rangemill.gateways import Jobs
 from rangemill.limits import STOP_MARGIN_MS
 from rangemill.messages import ApplyMessage
 
-LOOK_EVERY_SECONDS: Final = 5.0  # a consistent read, one unit; 10,000 workers make 2,000 a second of the 3,000 that one row can give
+# A consistent read, one unit: 10,000 workers make 2,000 a second of the 3,000 that one row can give.
+LOOK_EVERY_SECONDS: Final = 5.0
 
 
 class StopSignal:
