@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from msgspec.structs import replace
 
-from rangemill import keys, retention
+from rangemill import control, keys, retention
 from rangemill.errors import UnknownJob
 from rangemill.messages import JobRow, now_text
 from rangemill_cli.inprocess.memory import in_memory
@@ -52,3 +52,15 @@ def test_a_run_forgets_a_bounded_number_of_jobs(world):
         job(world, f"old-{n}", "SUCCEEDED", 120, 100)
     assert len(retention.forget_old_jobs(world, 90, most=2)) == 2
     assert len(retention.forget_old_jobs(world, 90, most=10)) == 3
+
+
+def test_a_job_that_was_redriven_before_the_index_knew_is_left(world, monkeypatch):
+    job(world, "old", "FAILED", 120, 100)
+    job(world, "gone", "FAILED", 121, 100)
+    stale = [world.jobs.load(name) for name in ("gone", "old")]
+    world.jobs.forget("gone")
+    control.redrive("old", "same", world)
+    monkeypatch.setattr(type(world.jobs), "by_status", lambda _, status: [r for r in stale if r.status == status])
+    assert retention.forget_old_jobs(world, 90) == []
+    assert world.jobs.load("old").status == "WAITING"
+    assert "jobs/old/request.json" in world.store.keys("jobs/")
