@@ -88,6 +88,33 @@ def test_an_idempotency_key_makes_one_job_of_two_submits(app, rangemill):
     assert first["job_id"] == second["job_id"]
 
 
+SLOW = b"".join(b"slow line %02d\n" % n for n in range(24))
+
+
+def test_a_job_is_paused_cancelled_and_redriven_to_the_exact_result(app, rangemill):
+    app.upload("cli/slow.txt", SLOW)
+    uri = f"s3://{app.bucket}/cli/slow.txt"
+    words = ("submit", "test-slow", uri, "--range-bytes", 13, "--concurrency", 2, "--history-budget", 20, "--json")
+    job = json.loads(rangemill(*words).stdout)["job_id"]
+    app.wait_for_wave(job, 1)
+    paused = json.loads(rangemill("pause", job, "--wait", "--json").stdout)
+    assert (paused["status"], paused["rest_reason"]) == ("PAUSED", "paused")
+    rangemill("set", job, "--concurrency", 3)
+    rangemill("resume", job)
+    app.wait_for_wave(job, paused["waves"] + 1)
+    cancelled = json.loads(rangemill("cancel", job, "--wait", "--json").stdout)
+    assert cancelled["status"] == "CANCELLED"
+    assert 0 < cancelled["records"] < 24
+    redriven = json.loads(rangemill("redrive", job, "--wait", "--json").stdout)
+    row = app.world.jobs.load(job)
+    assert app.proved(row) == app.expected(SLOW)
+    assert redriven["records"] == 24
+    report = json.loads(app.world.store.get(redriven["report"]))
+    assert sum(wave["records"] for wave in report["wave_history"]) == 24  # none was committed twice
+    assert {"PAUSED", "CANCELLED"} <= {entry.get("status") for entry in report["generation_history"]}
+    assert report["concurrency"] == 3
+
+
 @pytest.mark.parametrize(
     ("words", "code"),
     [
