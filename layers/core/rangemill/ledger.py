@@ -98,7 +98,7 @@ def join(left: Segment, right: Segment, crc_name: str, object_uri: str) -> Segme
         left.ranges + right.ranges,
         left.assumed if left.assumed != THROUGH else right.assumed,
         right.left if right.left != THROUGH else left.left,
-        right.total if right.total is not None else left.total,
+        left.total if left.total is not None else right.total,  # who saw the last record's end came first
         left.rejects + right.rejects,
     )
 

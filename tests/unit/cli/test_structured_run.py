@@ -1,7 +1,10 @@
 """JSON, Parquet and Avro through `rangemill run`: the same however they are cut, in Python and in SQL."""
 
+import bz2
+import gzip
 import io
 import json
+import lzma
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -10,6 +13,7 @@ from typing import Any
 import duckdb
 import fastavro
 import pytest
+from backports import zstd
 
 ROWS = [
     {"id": n, "name": f"n {n % 7}", "amount": Decimal(n) / 4, "inner": {"id": -1, "t": ']},{["'}} for n in range(60)
@@ -140,3 +144,40 @@ def test_an_empty_json_object_has_no_records(room: Any) -> None:
     document = room.pipeline("inpython", "{python: sums_code:Sums}", "{type: json}")
     result = room.json("run", document, room.file(b"", "empty.json"), "--workers", "0")
     assert room.rows(result) == [{"n": 0, "ids": 0}]
+
+
+def in_parts(pack: Callable[[bytes], bytes], size: int) -> Callable[[bytes], bytes]:
+    """Parts that are packed by themselves, and an empty one at the end."""
+    return lambda data: b"".join(pack(data[at : at + size]) for at in range(0, len(data), size)) + pack(b"")
+
+
+PACKED = {
+    "gzip": gzip.compress,
+    "gzip members": in_parts(gzip.compress, 7),
+    "bzip2": bz2.compress,
+    "xz streams, characters cut": in_parts(lzma.compress, 1),
+    "zstd frames": in_parts(zstd.compress, 50),
+}
+ELEMENTS = [{"id": n, "s": "]}"} for n in range(3)]
+
+
+@pytest.mark.parametrize("packed", PACKED)
+@pytest.mark.parametrize("range_bytes", ["1", "13", "1000000"])
+@pytest.mark.parametrize(
+    ("layout", "before", "after"),
+    [
+        ("{type: json}", "", " \n\n"),
+        ("{type: json, path: Records}", '{"Records": ', "}"),
+        ("{type: json, path: Records}", '{"x": [1], "Records": ', ', "z": {"q": ["]"]}}\n'),
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_what_follows_the_array_inside_compressed_data_is_no_gap(
+    room: Any, packed: str, range_bytes: str, layout: str, before: str, after: str, encoding: str
+) -> None:
+    body = PACKED[packed]((before + json.dumps(ELEMENTS) + after).encode(encoding))
+    (room.folder / "sums_code.py").write_text(CODE)
+    document = room.pipeline("inpython", "{python: sums_code:Sums}", layout)
+    result = room.json("run", document, room.file(body, "a.json"), "--range-bytes", range_bytes, "--workers", "0")
+    assert room.rows(result) == [{"n": 3, "ids": 3}]
+    assert result["proof"]["complete"]

@@ -54,9 +54,11 @@ class _Row:
     end: Place | None = None
     records: int = 0
     states: list[tuple[str, str]] = field(default_factory=list)
+    total: Place | None = None  # where the records end, if the format says so: JSON may go on behind them
 
     def done(self, each: ByteRange, crc: int, total: Place | None) -> RangeDone:
         assumed, left = (self.states[0][0], self.states[-1][1]) if self.states else (THROUGH, THROUGH)
+        total = total if self.total is None else self.total
         return RangeDone(each, crc, self.first, self.end, self.records, assumed, left, total)
 
 
@@ -130,7 +132,8 @@ class _Split:
         yield from self._if_nothing(each, row)
         is_cut = end.unit is not None and end.stored < each.end_exclusive
         crc = end.unit.mark if is_cut and end.unit is not None else self._stored.tile_crc(each.start)
-        yield row.done(ByteRange(each.start, end.stored), crc, logical.total if logical.ended else None)
+        is_through = logical.ended and at >= logical.end
+        yield row.done(ByteRange(each.start, end.stored), crc, logical.total if is_through else None)
         if stops:
             self.stopped_at = end.stored
 
@@ -196,9 +199,12 @@ class _Split:
             if row.first is None:
                 row.first = self._place(done.first)
             row.end = self._place(done.end)
+        if done.total is not None:
+            row.total = self._place(done.total)
         row.records += done.records
-        row.states.append((done.assumed, done.left))
-        self.state = done.left
+        if done.left != THROUGH:  # bytes that are no whole character have no state of their own
+            row.states.append((done.assumed, done.left))
+            self.state = done.left
 
     def _place(self, place: Place) -> Place:
         if isinstance(place, tuple):
