@@ -1,13 +1,13 @@
 """A wave judged: what its slots' outcomes and verdicts make of the checkpoint before it. Nothing here writes."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import msgspec
 
 from rangemill import closing, indexing, keys, outcomes, rejects, retries
 from rangemill.engines.base import Folder
-from rangemill.errors import CountMismatch, IncompleteProof, RangemillError, is_died
+from rangemill.errors import RangemillError, is_died
 from rangemill.ledger import THROUGH, merge
 from rangemill.limits import (
     FOLD_BATCH_BYTES,
@@ -109,17 +109,8 @@ class Wave:
         """Count an outcome, put it aside until its neighbour tells, or hand its slot out again with what it told."""
         where = f"the outcome of slot {slot.slot} of wave {wave}"
         header, encoded = outcomes.decode(body, where)
-        self._require_whole(slot, wave, header)
-        rows = sum(segment.records for _, segments in header.rows for segment in segments)
-        if not header.records == rows == header.taken + header.rejects:
-            raise CountMismatch(
-                f"{where}: {rows} records in its rows, {header.records} found, "
-                f"{header.taken} taken and {header.rejects} rejected"
-            )
-        kinds = sum(group.count for group in header.reject_groups)
-        in_rows = sum(segment.rejects for _, segments in header.rows for segment in segments)
-        if not header.rejects == in_rows == kinds:
-            raise CountMismatch(f"{where}: {header.rejects} rejects, {in_rows} in its rows and {kinds} by their kinds")
+        outcomes.require_whole(header, self.plan.job_id, wave, slot, where)
+        outcomes.require_counts(header, where)
         told = self._states_told(header)
         if any(state is None for state in told.values()):
             self.pending.append(PendingOutcome(key, wave, slot))
@@ -204,19 +195,6 @@ class Wave:
             self._waiting.append(encoded)
             if len(self._waiting) >= FOLD_BATCH_PARTIALS or sum(map(len, self._waiting)) >= FOLD_BATCH_BYTES:
                 self._fold()
-
-    def _require_whole(self, slot: Slot, wave: int, header: OutcomeHeader) -> None:
-        """Raise `IncompleteProof` unless what was done and what remains are the slot, each byte of it once."""
-        where = f"the outcome of slot {slot.slot} of wave {wave}"
-        if (header.job_id, header.wave, header.slot) != (self.plan.job_id, wave, slot.slot):
-            raise IncompleteProof(f"{where} is that of slot {header.slot} of wave {header.wave} of job {header.job_id}")
-        told = [(index, s.start, s.end) for index, segments in header.rows for s in segments]
-        told += [(run.object_index, run.start, run.end) for run in header.remaining]
-        given = _joined((run.object_index, run.start, run.end) for run in slot.runs)
-        if _joined(told) != given:
-            raise IncompleteProof(
-                f"{where} does not account for each byte of its slot once", object_uri=_first_uri(slot)
-            )
 
     def _missing(self, slot: Slot, verdict: Verdict | None) -> None:
         if verdict is None or (verdict.error is None and is_died(verdict.Error or "")):
@@ -310,18 +288,3 @@ class Wave:
             deaths=old.deaths + len(self._died),
             parts=old.parts + len(self.parts),
         )
-
-
-def _first_uri(slot: Slot) -> str | None:
-    return slot.objects[0].uri if slot.objects else None
-
-
-def _joined(spans: Iterable[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
-    """Sorted spans (object, start, end), adjacent ones joined; overlapping ones stay apart."""
-    joined: list[tuple[int, int, int]] = []
-    for index, start, end in sorted(spans):
-        if joined and joined[-1][0] == index and joined[-1][2] == start:
-            joined[-1] = (index, joined[-1][1], end)
-        else:
-            joined.append((index, start, end))
-    return joined
