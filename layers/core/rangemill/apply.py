@@ -231,7 +231,8 @@ class _Work:
             around = looking.around_of(pin, self.reader, self.store)
             return reading.align(tile, run.range_bytes, pieces, around, crc, self.should_stop, run.state)
         if run.start == 0 and settled.format != "object":
-            pieces = foreign.refused(pieces, pin.uri, settled.format)
+            is_plain = self.pipeline.format.nesting.compression != "auto"
+            pieces = foreign.refused(pieces, pin.uri, settled.format, is_plain=is_plain)
         more: dict[str, Any] = {}
         if formats.align_takes(settled.format, "state"):
             more["state"] = run.state

@@ -328,3 +328,16 @@ def test_an_archive_among_many_texts_is_not_read_as_one_of_them(
     assert document["error"]["type"] == "BadRecord"
     assert document["error"]["object"] == archives[kind]
     assert "by its first bytes" in document["error"]["message"]
+
+
+def test_a_member_that_is_compressed_without_saying_so_is_no_text(room: Any) -> None:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("lines", gzip.compress(b"1\n2\n"))
+    file = room.file(packed.getvalue(), "lines.zip")
+    silent = room.pipeline("silent", "{python: pipeline_code:Lines}", "{type: text, archive: zip}")
+    error = room.json("run", silent, file, "--workers", "0", exit_code=1)["error"]
+    assert "is gzip by its first bytes, but not by its name; say `compression: gzip`" in error["message"]
+    assert error["object"].endswith("lines.zip!lines")
+    said = room.pipeline("said", "{python: pipeline_code:Lines}", "{type: text, archive: zip, compression: gzip}")
+    assert room.rows(room.json("run", said, file, "--workers", "0")) == [{"records": 2, "bytes": 2}]

@@ -181,3 +181,17 @@ def test_what_follows_the_array_inside_compressed_data_is_no_gap(
     result = room.json("run", document, room.file(body, "a.json"), "--range-bytes", range_bytes, "--workers", "0")
     assert room.rows(result) == [{"n": 3, "ids": 3}]
     assert result["proof"]["complete"]
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, zstd.compress])
+def test_damage_to_an_avro_file_inside_compressed_data_names_the_object(
+    room: Any, pack: Callable[[bytes], bytes]
+) -> None:
+    (room.folder / "sums_code.py").write_text(CODE)
+    document = room.pipeline("inpython", "{python: sums_code:Sums}", "{type: avro}")
+    file = room.file(pack(as_avro(ROWS)[:-3]), "input.packed")
+    error = room.json("run", document, file, "--workers", "0", exit_code=1)["error"]
+    assert error["type"] == "IntegrityError"
+    assert error["object"].endswith("input.packed")
+    assert error["object"] in error["message"]
+    assert " it: " not in error["message"]

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from rangemill import compression
 from rangemill.archives import expand
 from rangemill.errors import BadRecord
 from rangemill.formats._sniff import MAGIC, UNREAD
@@ -25,13 +26,25 @@ def refuse(head: bytes, object_uri: str, type_name: str) -> None:
         )
 
 
-def refused(pieces: Iterator[bytes], object_uri: str, type_name: str) -> Iterator[bytes]:
-    """The same pieces of an object from its start, once its head was looked at."""
+def refused(pieces: Iterator[bytes], object_uri: str, type_name: str, *, is_plain: bool) -> Iterator[bytes]:
+    """The same pieces of an object from its start, once its head was looked at.
+
+    Unless it `is_plain` by the pipeline, compressed data is refused too: small files in archives are looked at for it
+    only where their name speaks of it.
+    """
     head = b""
     try:
         while len(head) < expand.HEAD_BYTES and (piece := next(pieces, None)) is not None:
             head += piece
         refuse(head, object_uri, type_name)
+        codec = compression.NONE if is_plain else compression.sniff(head)
+        if codec != compression.NONE:
+            raise BadRecord(
+                f"{object_uri} is {codec} by its first bytes, but not by its name; say `compression: {codec}` under "
+                "`format`, or `none` if it is meant so",
+                object_uri=object_uri,
+                offset=0,
+            )
         if head:
             yield head
         yield from pieces

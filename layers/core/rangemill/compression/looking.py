@@ -53,8 +53,9 @@ def look_at_all(pins: list[PinnedObject], spec: FormatSpec, objects: Objects, st
 def _look_at(pin: PinnedObject, spec: FormatSpec, objects: Objects, store: Store) -> PinnedObject:
     if not pin.size_bytes or pin.compression or pin.crc_later:
         return pin
-    if pin.member is not None and pin.size_bytes <= SMALL_OBJECT_BYTES and compression.by_suffix(pin.member) == "none":
-        return pin  # an archive of a million small files is not read twice
+    is_small = pin.member is not None and pin.size_bytes <= SMALL_OBJECT_BYTES
+    if is_small and spec.nesting.compression == "auto" and compression.by_suffix(pin.member or "") == "none":
+        return pin  # an archive of a million small files is not read twice; their workers refuse what is compressed
     around = around_of(pin, objects, store)
     head = around.read_span(0, min(compression.SNIFF_BYTES, pin.size_bytes))
     try:

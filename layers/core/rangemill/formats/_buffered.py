@@ -5,6 +5,7 @@ from typing import Final
 
 from rangemill.blocks import Block, RangeDone
 from rangemill.errors import BadRequest, IncompleteProof, RecordTooLarge
+from rangemill.formats import _forward
 from rangemill.formats.base import Crc, Event, Sample, Source
 from rangemill.ranges import ByteRange
 
@@ -79,8 +80,9 @@ def align(
     if len(data) < object_bytes:
         raise IncompleteProof(f"the object's bytes ended at {len(data)}, not at {object_bytes}", offset=len(data))
     records = 0
-    for event in align_source(run, BytesSource("it", data)):
-        if isinstance(event, Block):
-            records += event.records
-            yield event
+    with _forward.nameless():
+        for event in align_source(run, BytesSource(_forward.NAMELESS, data)):
+            if isinstance(event, Block):
+                records += event.records
+                yield event
     yield RangeDone(run, crc(data, 0), 0, object_bytes, records)

@@ -2,12 +2,29 @@
 
 from collections import deque
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
-from rangemill.errors import BadRequest
+from rangemill.errors import BadRequest, RangemillError
 
 UNKNOWN_BYTES: Final = 2**62  # stands for the size while it is not known
 _AHEAD_BYTES: Final = 64  # of which it is known that they are there, or that the file ends before
+
+
+NAMELESS: Final = "it"  # the uri of a source whose object only the caller knows
+
+
+@contextmanager
+def nameless() -> Iterator[None]:
+    """Leaves it to the caller to name the object in errors of a source that is `NAMELESS`."""
+    try:
+        yield
+    except RangemillError as error:
+        if error.object_uri == NAMELESS:
+            error.object_uri = None
+            error.message = error.message.removeprefix(f"{NAMELESS}: ")
+            error.args = (error.message,)
+        raise
 
 
 class ForwardSource:

@@ -133,12 +133,13 @@ def align(
 
 def align_forward(pieces: Iterator[bytes], settled: Settled) -> Iterator[Block]:
     """The blocks of a file that streams past once. Raises what `align_source` raises."""
-    source = _forward.ForwardSource("it", pieces)
+    source = _forward.ForwardSource(_forward.NAMELESS, pieces)
     whole = ByteRange(0, _forward.UNKNOWN_BYTES)
     try:
-        for event in align_source(whole, whole.end_exclusive, source, settled, None, lambda: False):
-            if isinstance(event, Block):
-                yield event
+        with _forward.nameless():
+            for event in align_source(whole, whole.end_exclusive, source, settled, None, lambda: False):
+                if isinstance(event, Block):
+                    yield event
     except IncompleteProof as error:
         raise IntegrityError(
             f"the Avro file ends at byte {source.size_bytes} within a block: it was cut off", offset=source.size_bytes
