@@ -81,7 +81,8 @@ def _require_closed(stored: list[Sample], samples: list[Sample], options: Option
         if is_array and is_end and last and last != (b"}" if options.path else b"]"):
             what = "inside its JSON document" if options.path else "before its array is closed"
             raise BadRecord(
-                f"{at.object_uri}: the object ends at byte {at.object_bytes} {what}; perhaps it was cut off",
+                f"{at.object_uri}: the object ends at byte {at.object_bytes} {what}; perhaps it was cut off, "
+                "or something else follows",
                 object_uri=at.object_uri,
                 offset=at.object_bytes,
             )
