@@ -19,10 +19,10 @@ check: bootstrap ## Format, lint, types, import rules, template, contract, gener
 	@scripts/check
 
 unit: bootstrap ## Pure tests; sockets are blocked
-	@$(RUN)pytest tests/unit -q -n 2
+	@$(RUN)pytest tests/unit -q -n 2 --dist worksteal
 
 integration: bootstrap ## Gateways against moto
-	@$(RUN)pytest tests/integration -q -n 2
+	@$(RUN)pytest tests/integration -q -n 2 --dist worksteal
 
 e2e: bootstrap ## The template on the local cloud
 	@$(RUN)pytest tests/e2e -q
