@@ -77,7 +77,8 @@ def _run(pipeline: str, inputs: tuple[str, ...], asked: Asked, *, as_json: bool)
     path = documents.find(pipeline)
     entry = documents.read(path)
     if asked.workers:
-        processes.prepare(is_sql=entry.pipeline.apply.sql is not None)  # while this process imports the rest
+        reads_s3 = any(text.startswith("s3://") for text in inputs)
+        processes.prepare(is_sql=entry.pipeline.apply.sql is not None, reads_s3=reads_s3)  # while this one imports
 
     from rangemill.admission import new_job_id  # noqa: PLC0415
     from rangemill.messages import JobRequest  # noqa: PLC0415

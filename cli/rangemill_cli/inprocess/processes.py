@@ -13,6 +13,7 @@ from typing import Final
 _SOCKET_PATH_BYTES: Final = 104
 """Of `sun_path` in `sockaddr_un`, its zero byte included: 108 on Linux, 104 on macOS."""
 _WORKERS: Final = "rangemill_cli.inprocess.workers"
+_S3: Final = ("rangemill.aws.objects", "rangemill_cli.clients")
 _ENGINES: Final = {True: "rangemill.engines.sql", False: "rangemill.engines.python"}
 
 
@@ -23,11 +24,11 @@ def method() -> str:
     return "forkserver" if fits else "spawn"
 
 
-def prepare(*, is_sql: bool) -> None:
+def prepare(*, is_sql: bool, reads_s3: bool) -> None:
     """Start the fork server, which imports what workers need while this process reads on and plans."""
     if method() != "forkserver":
         return
-    multiprocessing.set_forkserver_preload([_WORKERS, _ENGINES[is_sql]])
+    multiprocessing.set_forkserver_preload([_WORKERS, _ENGINES[is_sql], *(_S3 if reads_s3 else ())])
     with deaf():
         forkserver.ensure_running()
 
