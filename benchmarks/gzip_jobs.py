@@ -85,7 +85,7 @@ def make_log(path: Path) -> None:
 def loop(path: str) -> None:
     """One stream, one process, the same function: what the first job is held against."""
     try:
-        from isal import igzip as reader  # noqa: PLC0415
+        from isal import igzip as reader  # noqa: PLC0415 - a peer, which the project itself does not have
     except ImportError:
         reader = gzip
     scope: dict[str, Any] = {}

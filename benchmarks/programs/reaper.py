@@ -21,7 +21,7 @@ def descendants(pid: int) -> list[int]:
     found: list[int] = []
     try:
         for thread in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208 - pathlib would be the largest thing in here
-            with open(f"/proc/{pid}/task/{thread}/children") as file:  # noqa: PTH123
+            with open(f"/proc/{pid}/task/{thread}/children") as file:  # noqa: PTH123 - as above
                 for child in map(int, file.read().split()):
                     found += [child, *descendants(child)]
     except (FileNotFoundError, ProcessLookupError):
@@ -65,7 +65,7 @@ def main() -> int:
                 signal.setitimer(signal.ITIMER_REAL, GRACE_SECONDS, 1)
         else:
             other_kib = max(other_kib, usage.ru_maxrss)
-    with open(figures, "w") as file:  # noqa: PTH123
+    with open(figures, "w") as file:  # noqa: PTH123 - as above
         file.write(
             f'{{"wall_seconds": {wall}, "cpu_seconds": {cpu}, "main_kib": {main_kib}, "other_kib": {other_kib}}}'
         )

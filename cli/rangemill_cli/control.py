@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from rangemill import control
 from rangemill_cli.answers import SUCCEEDED, answering, print_json
 from rangemill_cli.errors import CliError, UsageProblem, show_error
 from rangemill_cli.options import json_option, stack_option
@@ -26,8 +27,6 @@ _AS_ASKED = {"pause": ("PAUSED", "SUCCEEDED"), "cancel": ("CANCELLED", "SUCCEEDE
 @json_option
 def pause(job: str, wait: bool, stack: str, as_json: bool) -> None:
     """Let JOB rest after its wave. It costs nothing meanwhile, and keeps what it has for as long as it rests."""
-    from rangemill import control  # noqa: PLC0415 - `--help` needs none of this
-
     _do("pause", lambda gateways: control.pause(job, gateways), stack, wait=wait, as_json=as_json)
 
 
@@ -38,8 +37,6 @@ def pause(job: str, wait: bool, stack: str, as_json: bool) -> None:
 @json_option
 def resume(job: str, wait: bool, stack: str, as_json: bool) -> None:
     """Let JOB, which rests, go on where it stands."""
-    from rangemill import control  # noqa: PLC0415
-
     _do("resume", lambda gateways: control.resume(job, gateways), stack, wait=wait, as_json=as_json)
 
 
@@ -50,8 +47,6 @@ def resume(job: str, wait: bool, stack: str, as_json: bool) -> None:
 @json_option
 def cancel(job: str, wait: bool, stack: str, as_json: bool) -> None:
     """End JOB. Its workers stop at a record boundary within seconds; what it has done stays for a redrive."""
-    from rangemill import control  # noqa: PLC0415
-
     _do("cancel", lambda gateways: control.cancel(job, gateways), stack, wait=wait, as_json=as_json)
 
 
@@ -69,8 +64,6 @@ def cancel(job: str, wait: bool, stack: str, as_json: bool) -> None:
 @json_option
 def redrive(job: str, code: Literal["same", "new", "restart"], wait: bool, stack: str, as_json: bool) -> None:
     """Take up JOB, which failed, was cancelled or rests: only what is missing runs again."""
-    from rangemill import control  # noqa: PLC0415
-
     _do("redrive", lambda gateways: control.redrive(job, code, gateways), stack, wait=wait, as_json=as_json)
 
 
@@ -84,8 +77,6 @@ def set_bounds(job: str, concurrency: int | None, cost_usd: float | None, stack:
     """Change bounds of JOB, also while it runs: its next wave takes them up."""
 
     def act(gateways: "Gateways") -> "JobRow":
-        from rangemill import control  # noqa: PLC0415
-
         if concurrency is None and cost_usd is None:
             raise UsageProblem("Nothing is to be changed.", "Name --concurrency or --cost-usd.")
         return control.adjust(job, gateways, concurrency=concurrency, cost_cap_usd=cost_usd)
