@@ -18,6 +18,7 @@ from rangemill_cli.options import history_budget_option, json_option, range_byte
 if TYPE_CHECKING:
     from rangemill.catalog import Entry
     from rangemill_cli.inprocess.session import Done
+    from rangemill_cli.inprocess.workers import WorkerPool
 
 _OUT: Final = "rangemill-out"
 _MIN_RANGE_BYTES: Final = 2**20
@@ -73,16 +74,27 @@ def _run(pipeline: str, inputs: tuple[str, ...], asked: Asked, *, as_json: bool)
     """The exit code."""
     from rangemill_cli import documents  # noqa: PLC0415 - `rangemill --help` needs none of this
     from rangemill_cli.inprocess import processes  # noqa: PLC0415
+    from rangemill_cli.inprocess.workers import WorkerPool  # noqa: PLC0415
 
     path = documents.find(pipeline)
     entry = documents.read(path)
     if asked.workers:
         reads_s3 = any(text.startswith("s3://") for text in inputs)
-        processes.prepare(is_sql=entry.pipeline.apply.sql is not None, reads_s3=reads_s3)  # while this one imports
+        processes.import_all(is_sql=entry.pipeline.apply.sql is not None, reads_s3=reads_s3)
+    with WorkerPool(asked.workers) as pool:
+        done = _carry(path, entry, inputs, asked, pool)
+    for choice in done.choices:
+        _say(choice)
+    for warning in done.warnings:
+        _say(f"warning: {warning}")
+    return _answer(done, entry, as_json=as_json)
 
+
+def _carry(path: Path, entry: "Entry", inputs: tuple[str, ...], asked: Asked, pool: "WorkerPool") -> "Done":
+    """Check what can be checked, then carry the job to its end. Raises `UsageProblem` and what the job's checks do."""
     from rangemill.admission import new_job_id  # noqa: PLC0415
     from rangemill.messages import JobRequest  # noqa: PLC0415
-    from rangemill_cli import locations, show  # noqa: PLC0415
+    from rangemill_cli import documents, locations, show  # noqa: PLC0415
     from rangemill_cli.inprocess import session  # noqa: PLC0415
     from rangemill_cli.inprocess.folder import foreign_file  # noqa: PLC0415
 
@@ -120,14 +132,9 @@ def _run(pipeline: str, inputs: tuple[str, ...], asked: Asked, *, as_json: bool)
         with redirect_stdout(sys.stderr), show.progress(entry.pipeline.name) as progress:
             place = session.Place(work, out, path.parent.resolve())
             range_bytes = _range_bytes(found.known_bytes, asked.workers)
-            done = session.run(request, place, asked.workers, range_bytes, progress)
+            return session.run(request, place, pool, range_bytes, progress)
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    for choice in done.choices:
-        _say(choice)
-    for warning in done.warnings:
-        _say(f"warning: {warning}")
-    return _answer(done, entry, as_json=as_json)
 
 
 def _answer(done: "Done", entry: "Entry", *, as_json: bool) -> int:

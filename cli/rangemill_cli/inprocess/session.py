@@ -58,19 +58,22 @@ class Done:
         return row.result if row.result is not None else report.outline(row, row.totals, row.ended)
 
 
-def run(request: JobRequest, place: Place, workers: int, range_bytes: int, progress: Progress) -> Done:
-    """Carry the job to its end and publish what it made. `range_bytes` is for a request that names none.
+def run(request: JobRequest, place: Place, pool: WorkerPool, range_bytes: int, progress: Progress) -> Done:
+    """Carry the job to its end and publish what it made; without workers in `pool`, in this process.
+
+    `range_bytes` is for a request that names none.
 
     Raises `AccessRefused` when the result cannot be written to its folder.
     """
     store = FolderStore(place.work, place.out, request.job_id)
     gateways = Gateways(OwnMachine(), store, Inputs(), MemoryExecutions(), NoNotices(), utc_now)
     identity = identity_of(place.pipeline_folder)
-    workplace = Workplace(place.work, place.out, request.job_id, place.pipeline_folder, identity, store.index)
+    folders = (str(place.work), str(place.out), str(place.pipeline_folder), str(store.index))
+    pool.furnish(Workplace(folders[0], folders[1], request.job_id, folders[2], identity, folders[3]), progress.read)
     overlaps = (os.process_cpu_count() or 1) > 1
-    defaults = Defaults(range_bytes, max(1, workers), HISTORY_BUDGET_EVENTS, _WAVE_SECONDS, overlaps)
-    with importable(place.pipeline_folder), WorkerPool(workers, workplace, progress.read) as pool:
-        apply_wave = pool if workers else in_this_process(gateways, identity)
+    defaults = Defaults(range_bytes, max(1, pool.size), HISTORY_BUDGET_EVENTS, _WAVE_SECONDS, overlaps)
+    with importable(place.pipeline_folder):
+        apply_wave = pool if pool.size else in_this_process(gateways, identity)
         row = run_job(request, gateways, apply_wave, identity, defaults=defaults, watch=progress.row)
     cache.prune(cache.folder())
     planned = row.pointer is not None

@@ -3,13 +3,13 @@
 A worker that dies takes nobody with it: its slot gets a verdict, as on Lambda, and another worker comes.
 """
 
-import multiprocessing
 import os
 import signal
 import sys
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -35,20 +35,23 @@ _SAY_SECONDS: Final = 0.1
 _END_SECONDS: Final = 2.0
 
 
-@dataclass(frozen=True, slots=True)
-class Workplace:
-    """What a worker needs to know of the job: it is sent to its process once."""
+class Workplace(msgspec.Struct, frozen=True):
+    """What a worker needs to know of the job: the first that its process is sent."""
 
-    work: Path
-    out: Path
+    work: str
+    out: str
     job_id: str
-    pipeline_folder: Path
+    pipeline_folder: str
     identity: CodeIdentity
-    index: Path  # the parent's: a fork server's environment may be an older one
+    index: str  # the parent's: a fork server's environment may be an older one
+
+    def store(self) -> FolderStore:
+        """The job's documents."""
+        return FolderStore(Path(self.work), Path(self.out), self.job_id, Path(self.index))
 
     def gateways(self) -> Gateways:
         """Gateways of this process. The job table is the parent's; a worker never asks it."""
-        store = FolderStore(self.work, self.out, self.job_id, self.index)
+        store = self.store()
         return Gateways(MemoryJobs(), store, Inputs(), MemoryExecutions(), NoNotices(), utc_now)
 
 
@@ -60,18 +63,27 @@ class _Worker:
 
 
 class WorkerPool:
-    """A `WaveRunner` of processes; `on_bytes` hears how many bytes were read since it was told last."""
+    """A `WaveRunner` of processes, most of which are there before the job is known; `furnish` tells them of it."""
 
-    def __init__(self, workers: int, workplace: Workplace, on_bytes: OnBytes = lambda _: None) -> None:
-        self._processes: Any = multiprocessing.get_context(processes.method())
-        self._size = workers
-        self._workplace = workplace
-        self._store = FolderStore(workplace.work, workplace.out, workplace.job_id, workplace.index)
-        self._on_bytes = on_bytes
+    def __init__(self, workers: int) -> None:
+        self.size = workers
+        self._workplace: Workplace | None = None
+        self._on_bytes: OnBytes = lambda _: None
         self._workers: list[_Worker] = []
 
     def __enter__(self) -> Self:
+        context = processes.forking()
+        while context is not None and len(self._workers) < self.size:
+            self._workers.append(self._fork(context))
         return self
+
+    def furnish(self, workplace: Workplace, on_bytes: OnBytes = lambda _: None) -> None:
+        """Tell the job; `on_bytes` hears how many bytes were read since it was told last."""
+        self._workplace = workplace
+        self._on_bytes = on_bytes
+        for worker in self._workers:
+            with suppress(OSError):  # it has died: another takes its place when there is a slot for it
+                worker.connection.send_bytes(msgspec.json.encode(workplace))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -81,7 +93,7 @@ class WorkerPool:
     def __call__(self, messages: list[ApplyMessage]) -> None:
         """All slots of a wave; returns when each has an outcome or a verdict."""
         waiting = deque(messages)
-        while len(self._workers) < min(self._size, len(messages)):
+        while len(self._workers) < min(self.size, len(messages)):
             self._workers.append(self._start())
         while waiting or any(worker.busy_with for worker in self._workers):
             for position, worker in enumerate(self._workers):
@@ -101,12 +113,23 @@ class WorkerPool:
                 worker.process.join()
         self._workers = []
 
+    def _fork(self, context: Any) -> _Worker:
+        ours, theirs = context.Pipe()
+        not_its_own = [ours, *(worker.connection for worker in self._workers)]
+        process = context.Process(target=_serve_forked, args=(theirs, not_its_own), daemon=True)
+        with processes.deaf(forked=True):
+            process.start()
+        theirs.close()
+        return _Worker(process, ours)
+
     def _start(self) -> _Worker:
-        ours, theirs = self._processes.Pipe()
-        process = self._processes.Process(target=serve, args=(theirs, self._workplace), daemon=True)
+        context = processes.starting()
+        ours, theirs = context.Pipe()
+        process = context.Process(target=serve, args=(theirs,), daemon=True)
         with processes.deaf():
             process.start()
         theirs.close()
+        ours.send_bytes(msgspec.json.encode(self._workplace))
         return _Worker(process, ours)
 
     def _give(self, position: int, message: ApplyMessage) -> None:
@@ -135,9 +158,9 @@ class WorkerPool:
     def _died(self, position: int) -> None:
         worker = self._workers[position]
         worker.process.join()
-        if worker.busy_with is not None:
+        if worker.busy_with is not None and self._workplace is not None:
             verdict = Verdict(Error="Runtime.ExitError", Cause=_how(worker.process.exitcode))
-            self._store.put(worker.busy_with.item.verdict_key, encode(verdict))
+            self._workplace.store().put(worker.busy_with.item.verdict_key, encode(verdict))
         self._replace(position)
 
     def _replace(self, position: int) -> None:
@@ -151,12 +174,23 @@ def _how(exit_code: int | None) -> str:
     return f"the worker process ended with exit code {exit_code}"
 
 
-def serve(connection: Connection, workplace: Workplace) -> None:
-    """A worker's life: a slot in, its bytes as it goes, zero when it is done, until the pipe closes."""
-    os.dup2(sys.stderr.fileno(), 1)  # what user code prints must not get into the parent's output
-    sys.path.insert(0, str(workplace.pipeline_folder))
+def _serve_forked(connection: Connection, not_its_own: list[Connection]) -> None:
+    """`serve`, without the other ends that came along: they would outlive the parent, and whoever waits for its end."""
+    for other in not_its_own:
+        other.close()
+    serve(connection)
+
+
+def serve(connection: Connection) -> None:
+    """A worker's life: the job, then a slot in, its bytes as it goes, zero when it is done, until the pipe closes."""
+    os.dup2(2, 1)  # what user code prints must not get into the parent's output
+    try:
+        workplace = msgspec.json.decode(connection.recv_bytes(), type=Workplace)
+    except (EOFError, OSError):
+        return
+    sys.path.insert(0, workplace.pipeline_folder)
     gateways = workplace.gateways()
-    identity = replace(workplace.identity, pipelines=pipelines_of(workplace.pipeline_folder))
+    identity = replace(workplace.identity, pipelines=pipelines_of(Path(workplace.pipeline_folder)))
     say = _Progress(connection, gateways.objects)
     while True:
         try:

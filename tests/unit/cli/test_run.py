@@ -7,7 +7,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -302,28 +303,60 @@ def test_workers_start_whatever_the_length_of_the_path_for_temporary_files(room:
     assert_proved(json.loads(done.stdout))
 
 
+@pytest.mark.parametrize(
+    "prelude", ["", "import threading; threading.Thread(target=threading.Event().wait, daemon=True).start()"]
+)
+def test_workers_are_forked_only_off_a_process_of_one_thread(room: Any, prelude: str) -> None:
+    told = "from rangemill_cli.inprocess import processes; print(processes.forking() is not None)"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{prelude}\n{told}"], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.strip() == str(sys.platform == "linux" and not prelude)
+
+
 # --- interrupted ----------------------------------------------------------------------------------------------------
 
 
 def test_an_interrupt_ends_workers_and_leaves_nothing(room: Any) -> None:
+    with slow_run(room) as process:
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert json.loads(out)["status"] == "CANCELLED"
+    assert "interrupted; nothing was published" in err
+    assert "Traceback" not in err
+    assert not list(Path("tmp").glob("rangemill-*"))
+    assert not Path("rangemill-out").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a process's children are read from /proc")
+def test_no_worker_outlives_a_run_that_was_killed(room: Any) -> None:
+    with slow_run(room, seconds=1) as process:
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        process.kill()
+        process.wait()
+        assert len(children) >= 2
+        wait_for(lambda: not any(is_alive(child) for child in children))
+
+
+def is_alive(pid: str) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@contextmanager
+def slow_run(room: Any, seconds: int = 60) -> Iterator[subprocess.Popen[str]]:
+    """A run of two workers that need so long for a record, in the middle of its wave."""
     room.file(LINES)
     code = Path("pipeline_code.py")
-    slow = "class Slow(Lines):\n    def apply(self, partial, record):\n        time.sleep(60)\n"
-    code.write_text(code.read_text() + slow)
-    command = [
-        sys.executable,
-        "-m",
-        "rangemill_cli",
-        "run",
-        room.python("Slow"),
-        "input.txt",
-        "--workers",
-        "2",
-        "--json",
-    ]
+    apply = f"    def apply(self, partial, record):\n        time.sleep({seconds})\n        return partial\n"
+    code.write_text(f"{code.read_text()}class Slow(Lines):\n{apply}")
+    command = [sys.executable, "-m", "rangemill_cli", "run", room.python("Slow"), "input.txt", "--workers", "2"]
     Path("tmp").mkdir()
     with subprocess.Popen(
-        command,
+        [*command, "--range-bytes", "16", "--json"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -335,16 +368,9 @@ def test_an_interrupt_ends_workers_and_leaves_nothing(room: Any) -> None:
             waves = "rangemill-*/scratch/*/*/waves/*.json"
             wait_for(lambda: list(Path("tmp").glob(waves)) or process.poll() is not None)
             assert process.poll() is None, process.communicate()
-            os.killpg(process.pid, signal.SIGINT)  # as a terminal does
-            out, err = process.communicate(timeout=60)
+            yield process
         finally:
             process.kill()
-    assert process.returncode == 130
-    assert json.loads(out)["status"] == "CANCELLED"
-    assert "interrupted; nothing was published" in err
-    assert "Traceback" not in err
-    assert not list(Path("tmp").glob("rangemill-*"))
-    assert not Path("rangemill-out").exists()
 
 
 def heed_interrupts() -> None:
