@@ -19,7 +19,7 @@ check: bootstrap ## Format, lint, types, import rules, template, contract, gener
 	@scripts/check
 
 unit: bootstrap ## Pure tests; sockets are blocked
-	@$(RUN)pytest tests/unit -q -n 2 --dist worksteal
+	@$(RUN)pytest tests/unit tests/simulator -q -n 2 --dist worksteal
 
 integration: bootstrap ## Gateways against moto
 	@$(RUN)pytest tests/integration -q -n 2 --dist worksteal
