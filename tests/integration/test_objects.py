@@ -33,7 +33,7 @@ HARD_KEYS = [
 
 @pytest.fixture(autouse=True)
 def no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_BACKOFF_SECONDS", 0.0)
+    monkeypatch.setattr(module, "backoff_seconds", lambda *_, **__: 0.0)
 
 
 @pytest.fixture

@@ -58,7 +58,7 @@ def test_a_write_that_met_another_is_repeated_until_one_of_them_won(
     s3: Any, store: S3Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """409 says that neither need have won: taking it for `somebody was first` would lose the document."""
-    monkeypatch.setattr(store_module, "_CONFLICT_PAUSES_SECONDS", (0, 0, 0))
+    monkeypatch.setattr(store_module, "backoff_seconds", lambda *_, **__: 0.0)
     really, answers = s3.put_object, [refused("ConditionalRequestConflict", 409)] * 2
 
     def put(**arguments: Any) -> Any:
@@ -69,7 +69,7 @@ def test_a_write_that_met_another_is_repeated_until_one_of_them_won(
     monkeypatch.setattr(s3, "put_object", put)
     assert store.put_once("k", b"mine") is True
     assert store.get("k") == b"mine"
-    answers += [refused("ConditionalRequestConflict", 409)] * 3
+    answers += [refused("ConditionalRequestConflict", 409)] * 9
     with pytest.raises(Transient, match="another write"):
         store.put_once("other", b"")
     assert store.get("other") is None

@@ -29,6 +29,7 @@ from rangemill.messages import (
     WaveRow,
     now_text,
 )
+from rangemill.pressure import next_bound
 from rangemill.wave import Wave
 
 
@@ -114,6 +115,9 @@ def _commit(row: JobRow, plan: Plan, context: Context, gateways: Gateways, machi
     wave.settle_pending(store.get)
     checkpoint, closed = wave.close()
     checkpoint = folding.with_wave(checkpoint, wave.partial, wave.folder, store, attempt)
+    own_workers = row.concurrency or plan.concurrency
+    bound = next_bound(wave.pressure, own_workers, context.concurrency, before.worker_bound)
+    checkpoint = msgspec.structs.replace(checkpoint, worker_bound=bound)
     moment = now_text(gateways.clock())
     wave_row = WaveRow(
         context.wave,
@@ -129,6 +133,10 @@ def _commit(row: JobRow, plan: Plan, context: Context, gateways: Gateways, machi
         parts_key=_put_list(store, keys.parts(row.job_id, context.wave, attempt), wave.parts),
         rejects=wave.rejects,
         rejects_key=_put_list(store, keys.rejects_list(row.job_id, context.wave, attempt), wave.rejects_keys),
+        workers=context.concurrency,
+        answers=wave.pressure.answers,
+        throttled=wave.pressure.throttled,
+        throttled_slots=wave.pressure.throttled_slots,
     )
     key = keys.checkpoint(row.job_id, context.wave, attempt)
     store.put(key, messages.encode(checkpoint))

@@ -60,6 +60,7 @@ def run(
     plan: Plan | None = None
     slot: Slot | None = None
     outcome_key = keys.outcome(message.job_id, message.wave, item.slot, item.redrives)
+    met_before = gateways.pressure.read()
     try:
         plan = pages.plan(store, message.job_id, item.plan_number)
         code.require_same(plan.code, running)
@@ -67,9 +68,11 @@ def run(
         header, partial = process(message, slot, plan, gateways, should_stop)
     except RangemillError as error:
         guessed = _guessed(error, slot, plan)
-        verdict = Verdict(error={**error.to_json(), "retryable": error.retryable}, guessed=guessed)
+        noted = {**error.to_json(), "retryable": error.retryable}
+        verdict = Verdict(error=noted, guessed=guessed, **gateways.pressure.since(met_before))
         store.put(item.verdict_key, messages.encode(verdict))
         return None
+    header = msgspec.structs.replace(header, **gateways.pressure.since(met_before))
     published = store.put_once(outcome_key, outcomes.encode(header, partial))
     return header if published else None
 

@@ -53,13 +53,12 @@ def run(message: StateMessage, gateways: Gateways, attempt: str) -> Context:
     if row.generation != context.generation or row.status != "RUNNING" or row.pointer is None:
         raise Superseded(f"generation {context.generation} of job {context.job_id} is not the one that carries it")
     plan = pages.plan(store, context.job_id, row.plan_number)
-    if row.concurrency is not None:
-        plan = msgspec.structs.replace(plan, concurrency=row.concurrency)
+    checkpoint = pages.checkpoint(store, row.pointer)
+    plan = msgspec.structs.replace(plan, concurrency=allowed_workers(row, plan, checkpoint))
     wave = row.wave + 1
     wave_key = keys.wave(context.job_id, wave, row.redrives)
     body = store.get(wave_key)
     if body is None:
-        checkpoint = pages.checkpoint(store, row.pointer)
         slots, handout = plan_wave(checkpoint, plan, lambda page: pages.plan_page(store, context.job_id, page))
         if not slots:
             if not decide.is_complete(checkpoint, plan):
@@ -76,6 +75,12 @@ def run(message: StateMessage, gateways: Gateways, attempt: str) -> Context:
         concurrency=max(1, min(plan.concurrency, len(items))),
         map=MapInput(store.bucket, wave_key),
     )
+
+
+def allowed_workers(row: JobRow, plan: Plan, checkpoint: Checkpoint) -> int:
+    """How many workers the next wave may have: what people or the plan said, less while AWS throttles."""
+    own_workers = row.concurrency or plan.concurrency
+    return min(own_workers, checkpoint.worker_bound or own_workers)
 
 
 def _write(gateways: Gateways, row: JobRow, slots_key: str, slots: list[Slot], handout: Handout) -> bytes:

@@ -4,7 +4,7 @@ The AWS ones are in `rangemill.aws`; the in-process ones serve `rangemill run` a
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -19,6 +19,7 @@ from rangemill.messages import (
     Totals,
     WaveRow,
 )
+from rangemill.pressure import Pressure
 
 
 class Store(Protocol):
@@ -207,7 +208,7 @@ class Notices(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Gateways:
-    """All of them, and the clock (UTC)."""
+    """All of them, the clock (UTC), and what AWS answered to them."""
 
     jobs: Jobs
     store: Store
@@ -215,3 +216,4 @@ class Gateways:
     executions: Executions
     notices: Notices
     clock: Callable[[], datetime]
+    pressure: Pressure = field(default_factory=Pressure)

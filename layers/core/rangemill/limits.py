@@ -86,6 +86,20 @@ TAIL_FIRST_BYTES: Final = 64 * KIB  # first GET past a run's end, doubled as the
 READ_MAX_TRIES: Final = 6
 SAMPLE_BYTES: Final = 256 * KIB  # what Plan reads of a sample's head, middle and tail
 STREAM_MAX_SECONDS: Final = 780  # of a worker's 900 that Plan's estimate of an object that cannot be split may fill
+# Backoff of our own requests: full jitter below a cap that doubles from the base on. boto3's own (`standard`) is the
+# same from 1 s to 20 s, and comes first. Six tries in a row are at most 2 + 4 + 8 + 8 + 8 s, 15 s on average.
+BACKOFF_BASE_SECONDS: Final = 1.0
+BACKOFF_BROKEN_BASE_SECONDS: Final = 0.05  # where nobody refused: a connection broke, two writes met
+BACKOFF_MAX_SECONDS: Final = 8.0
+# --- pressure: ours --------------------------------------------------------------------------------------------------
+# Beyond 5 % of a wave's answers throttling is no accident: S3 answers 503 while it splits a partition, for minutes. A
+# handful of answers says nothing; below three it is one worker's bad luck.
+THROTTLED_SHARE: Final = 0.05
+THROTTLED_MIN_ANSWERS: Final = 3
+# A halved bound comes back by eighths: four waves, some twelve minutes, from one half. It never goes below a sixteenth,
+# where a job of 1,000 workers still has 62.
+BOUND_STEPS: Final = 8
+BOUND_LOWEST_PART: Final = 16
 # --- rejects: ours -------------------------------------------------------------------------------------------------
 REJECT_MAX_BYTES: Final = 64 * KIB  # of a rejected record that are kept
 REJECT_GROUPS_MAX: Final = 20  # kinds of errors that are told apart, in an outcome and in a checkpoint

@@ -330,6 +330,8 @@ class Verdict(Struct, frozen=True, omit_defaults=True):
     Error: str | None = None
     Cause: str | None = None
     guessed: list[tuple[int, int]] = []
+    answers: int = 0  # as in `OutcomeHeader`
+    throttled: int = 0
 
 
 class RejectGroup(Struct, frozen=True):
@@ -361,6 +363,8 @@ class OutcomeHeader(Struct, frozen=True):  # defaults are written: a reader must
     indexed: int | None = None  # of an indexer's turn: the stored bytes before it have their restart points
     rejects_key: str | None = None  # where the rejected records are kept; they count as the outcome counts
     reject_groups: list[RejectGroup] = field(default_factory=list)
+    answers: int = 0  # that the worker got from S3 and DynamoDB
+    throttled: int = 0  # those of them that were throttling or a server's error
     v: int = VERSION
 
 
@@ -437,6 +441,7 @@ class Checkpoint(Struct, frozen=True):
     indexing: list[Indexing] = field(default_factory=list)
     reject_groups: list[RejectGroup] = field(default_factory=list)  # the commonest kinds; their counts add up
     failure: dict[str, Any] | None = None  # why the job fails after this wave, whose other slots count
+    worker_bound: int | None = None  # workers of the next wave at most, since AWS throttles; None: the job's own
     v: int = VERSION
 
 
@@ -501,6 +506,10 @@ class WaveRow(Struct, frozen=True, omit_defaults=True):
     parts_key: str | None = None
     rejects: int = 0
     rejects_key: str | None = None
+    workers: int = 0  # that it had at the same time, at most
+    answers: int = 0  # that its workers got from S3 and DynamoDB
+    throttled: int = 0  # those of them that were throttling or a server's error
+    throttled_slots: int = 0  # that came back for that
 
 
 class GenerationRow(Struct, frozen=True, omit_defaults=True):

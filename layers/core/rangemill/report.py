@@ -116,7 +116,7 @@ def full(
 
 
 def _of_wave(wave: WaveRow) -> dict[str, Any]:
-    return {k: v for k, v in msgspec.to_builtins(wave).items() if not k.endswith("_key")}
+    return {name: value for name, value in msgspec.structs.asdict(wave).items() if not name.endswith("_key")}
 
 
 def _generations(row: JobRow, gateways: Gateways) -> Iterator[dict[str, Any]]:

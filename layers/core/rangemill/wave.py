@@ -32,6 +32,7 @@ from rangemill.messages import (
     Totals,
     Verdict,
 )
+from rangemill.pressure import WavePressure
 
 type VerdictReader = Callable[[], Verdict | None]
 
@@ -53,6 +54,7 @@ class Wave:
     milliseconds: int = 0
     partial: bytes | None = None
     redrives: int = 0  # of the job, so far
+    pressure: WavePressure = field(default_factory=WavePressure)
     failure: RangemillError | None = None  # the first error that repeating cannot help; what the others did counts
     _objects: dict[int, OpenObject] = field(default_factory=dict)
     _waiting: list[bytes] = field(default_factory=list)
@@ -82,6 +84,7 @@ class Wave:
         self.milliseconds += header.milliseconds
         self._worked_bytes += header.bytes
         self._requests += header.requests
+        self.pressure.outcome(header)
         self._headers += 1
 
     def settle_pending(self, read: Callable[[str], bytes | None]) -> None:
@@ -197,6 +200,7 @@ class Wave:
                 self._fold()
 
     def _missing(self, slot: Slot, verdict: Verdict | None) -> None:
+        self.pressure.missing(verdict)
         if verdict is None or (verdict.error is None and is_died(verdict.Error or "")):
             self._died.append(verdict or Verdict())
         if verdict is not None and verdict.guessed:

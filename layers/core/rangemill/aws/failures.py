@@ -6,7 +6,7 @@ from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
 from rangemill.errors import AccessRefused, BadRequest, Transient
 
-_TRANSIENT_CODES: Final = frozenset(
+TRANSIENT_CODES: Final = frozenset(
     {
         "InternalError",
         "InternalServerError",
@@ -104,6 +104,6 @@ def raise_named(error: ClientError | BotoCoreError, what: str) -> NoReturn:
         raise AccessRefused(f"cannot {what}: AWS does not take these credentials: {code} ({message})") from error
     if code in _DENIED_CODES:
         raise AccessRefused(f"cannot {what}: AWS refused it ({message}); the role needs that permission") from error
-    if code in _TRANSIENT_CODES or status >= _SERVER_ERROR:
+    if code in TRANSIENT_CODES or status >= _SERVER_ERROR:
         raise Transient(f"cannot {what}: {code} ({message})") from error
     raise BadRequest(f"cannot {what}: {code} ({message})") from error

@@ -6,12 +6,14 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
+from rangemill.aws import pressure
 from rangemill.aws.executions import SfnExecutions, SnsNotices
 from rangemill.aws.jobs import DynamoJobs
 from rangemill.aws.objects import S3Objects
 from rangemill.aws.store import S3Store
 from rangemill.gateways import Gateways
 from rangemill.limits import OUTCOME_THREADS
+from rangemill.pressure import Pressure
 
 # Reads are checked by us over each tile; botocore's own check of ranged reads would only cost.
 _S3 = Config(
@@ -43,13 +45,18 @@ def make(
     `endpoint_url` stands for all services; None leaves it to the environment (`AWS_ENDPOINT_URL`) and then to AWS.
     """
     s3 = session.client("s3", config=_S3, endpoint_url=endpoint_url)
+    dynamodb = session.client("dynamodb", config=_OTHERS, endpoint_url=endpoint_url)
+    met = Pressure()
+    for client in (s3, dynamodb):
+        pressure.watch(client, met)
     return Gateways(
-        jobs=DynamoJobs(session.client("dynamodb", config=_OTHERS, endpoint_url=endpoint_url), job_table),
+        jobs=DynamoJobs(dynamodb, job_table),
         store=S3Store(s3, work_bucket),
         objects=S3Objects(s3),
         executions=SfnExecutions(_Lazy(session, "stepfunctions", endpoint_url), state_machine_arn),  # type: ignore[arg-type]  # stands for the client
         notices=SnsNotices(_Lazy(session, "sns", endpoint_url), topic_arn),  # type: ignore[arg-type]  # stands for the client
         clock=now,
+        pressure=met,
     )
 
 

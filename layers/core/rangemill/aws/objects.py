@@ -20,6 +20,7 @@ from urllib3.exceptions import HTTPError
 
 from rangemill.aws import failures
 from rangemill.aws.ahead import Ahead
+from rangemill.backoff import backoff_seconds
 from rangemill.errors import ChecksumMismatch, ObjectChanged, ObjectMissing, Transient
 from rangemill.gateways import Head, Listing
 from rangemill.ledger import CRC_FUNCTIONS, DEFAULT_CRC
@@ -39,7 +40,6 @@ _STREAM_ERRORS: Final = (
     OSError,
 )
 _PARTIAL_CONTENT: Final = 206
-_BACKOFF_SECONDS: Final = 0.1
 
 
 class S3Objects:
@@ -96,8 +96,7 @@ class S3Objects:
             start = {"ContinuationToken": response["NextContinuationToken"]}
         names: dict[str, str] = {}
         for entry in entries:
-            known = [name for name in entry.get("ChecksumAlgorithm", []) if name in CRC_FUNCTIONS]
-            if known:
+            if known := [name for name in entry.get("ChecksumAlgorithm", []) if name in CRC_FUNCTIONS]:
                 names[entry["Key"]] = known[0]
         return Listing(
             [
@@ -169,7 +168,7 @@ class S3Objects:
                 for piece in self._get(pin, ByteRange(position, span.end_exclusive)):
                     position += len(piece)
                     yield piece
-            except _STREAM_ERRORS as error:
+            except (*_STREAM_ERRORS, Transient) as error:
                 reason: object = error
             else:
                 reason = "the response ended early"
@@ -180,7 +179,7 @@ class S3Objects:
                 raise Transient(
                     f"cannot read {pin.uri} at byte {position}: {reason}", object_uri=pin.uri, offset=position
                 )
-            time.sleep(_BACKOFF_SECONDS * 2**failures_in_a_row)
+            time.sleep(backoff_seconds(failures_in_a_row, refused=isinstance(reason, Transient)))
 
     def _get(self, pin: PinnedObject, span: ByteRange) -> Iterator[bytes]:
         self._count_request()

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Final
 from botocore.exceptions import BotoCoreError, ClientError
 
 from rangemill.aws import failures
+from rangemill.backoff import backoff_seconds
 from rangemill.errors import Transient
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-_CONFLICT_PAUSES_SECONDS: Final = (0.05, 0.1, 0.2, 0.4, 0.8)
+_CONFLICT_TRIES: Final = 6
 
 
 class S3Store:
@@ -53,7 +54,7 @@ class S3Store:
     def put_once(self, key: str, body: bytes) -> bool:
         """Put if nothing is there; False when somebody was first."""
         bucket, key = self._place(key)
-        for pause_seconds in _CONFLICT_PAUSES_SECONDS:
+        for attempt in range(_CONFLICT_TRIES):
             try:
                 self._client.put_object(Bucket=bucket, Key=key, Body=body, IfNoneMatch="*")
             except ClientError as error:
@@ -65,7 +66,7 @@ class S3Store:
                 failures.raise_named(error, f"write s3://{bucket}/{key}")
             else:
                 return True
-            time.sleep(pause_seconds)
+            time.sleep(backoff_seconds(attempt, refused=False))
         raise Transient(f"cannot write s3://{bucket}/{key}: another write of it was under way each time")
 
     def delete_below(self, prefix: str) -> int:
