@@ -22,7 +22,7 @@ import yaml
 from tests.simulator.machine import ROOT
 
 from rangemill import aggregate, catalog, code, pages, pinning, stopping
-from rangemill.aws import ahead, gateways, objects
+from rangemill.aws import ahead, gateways, objects, pressure
 from rangemill.compression import looking
 from rangemill.pipeline import parse_pipeline
 
@@ -45,6 +45,9 @@ class Session(Protocol):
 
     def moment(self) -> Any:
         """The clock, as a datetime."""
+
+    def watch_answers(self, client: Any, pressure: Any) -> None:
+        """Count the client's answers there."""
 
     def sleep(self, seconds: float) -> None:
         """Time passes for whoever runs."""
@@ -170,6 +173,7 @@ def installed(world: Session) -> Iterator[None]:
         stack.enter_context(patch.object(objects, "Ahead", partial(ahead.Ahead, connections=0)))
         stack.enter_context(patch.object(stopping.StopSignal.__init__, "__defaults__", (lambda: world.now,)))
         stack.enter_context(patch.object(gateways, "now", world.moment))
+        stack.enter_context(patch.object(pressure, "watch", world.watch_answers))
         stack.enter_context(patch.object(boto3, "Session", lambda: world))
         stack.enter_context(patch.object(code, "identity", lambda: world.code))
         stack.enter_context(patch.object(catalog, "deployed", lambda: world.catalog))

@@ -33,6 +33,9 @@ class Surroundings(Protocol):
     def fault_of(self, invocation: "Invocation", service: str, operation: str, request: dict[str, Any]) -> str:
         """What goes wrong with that call: a kind of `faults.CALL_KINDS`, or nothing."""
 
+    def answered(self, name: str, *, throttled: bool) -> None:
+        """A service answered to a function."""
+
 
 class Invocation:
     """One run of a function of the core, by a name, until a deadline (the world's seconds)."""
@@ -114,6 +117,7 @@ class Invocation:
         self.require_alive()
         self.calls += 1
         fault = self._world.fault_of(self, service, operation, request)
+        self._world.answered(self.name, throttled=fault == "throttled")
         if fault == "killed before":
             self.die("Lambda.Unknown")
         if fault == "throttled":

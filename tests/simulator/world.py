@@ -24,6 +24,7 @@ from rangemill.aws import gateways
 from rangemill.errors import RangemillError
 from rangemill.gateways import Gateways
 from rangemill.messages import CodeIdentity
+from rangemill.pressure import Pressure
 
 MACHINE: Final = "arn:aws:states:us-east-1:123456789012:stateMachine:simulated-job"
 EPOCH: Final = datetime(2026, 1, 1, tzinfo=UTC)
@@ -97,6 +98,7 @@ class World:
         self.notes: deque[str] = deque(maxlen=400)
         self.steps = 0
         self.invoked: dict[str, int] = {}
+        self._pressures: dict[str, Pressure] = {}
         self.buckets = Buckets(self.moment)
         for name, versioned in (("work", True), ("versioned", True), ("plain", False)):
             self.buckets.buckets[name] = Bucket(versioned)
@@ -141,6 +143,16 @@ class World:
         if service == "sns":
             return _Topic(self)
         raise Unsupported(f"a client of {service}")
+
+    def watch_answers(self, _client: Any, pressure: Pressure) -> None:
+        """Whoever made the client counts its answers there."""
+        if self.running is not None:
+            self._pressures[self.running.name] = pressure
+
+    def answered(self, name: str, *, throttled: bool) -> None:
+        """A service answered to a function."""
+        if name in self._pressures:
+            self._pressures[name].note(throttled=throttled)
 
     def moment(self) -> datetime:
         """The clock."""
