@@ -1,11 +1,12 @@
 """Outcomes that assumed a state count only when the range before them has left it."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from msgspec.structs import replace
 
-from rangemill import keys, outcomes
+from rangemill import aggregate, keys, outcomes
 from rangemill.engines.base import FinishedRows
 from rangemill.errors import BrokenChain
 from rangemill.formats.base import Settled
@@ -16,6 +17,7 @@ from rangemill.messages import (
     Cursor,
     Handout,
     OutcomeHeader,
+    PendingOutcome,
     PinnedObject,
     Plan,
     RetrySlot,
@@ -24,6 +26,7 @@ from rangemill.messages import (
     Verdict,
 )
 from rangemill.wave import Wave
+from rangemill_cli.inprocess.memory import MemoryStore
 
 BODY = b'a,"x\ny"\nb,c\nd,"\ne"\n'
 CUTS = [0, 6, 13, len(BODY)]
@@ -140,8 +143,55 @@ def test_a_pending_outcome_that_expired_is_worked_on_again() -> None:
     first.add(slot(1), outcome(1, "in", "out", "s1"), no_verdict)
     first.settle_pending(lambda _: None)
     checkpoint, _ = first.close()
+    assert [run for retry in checkpoint.retry for run in retry.runs] == [Run(0, 0, 6, 7)]
+    second = wave(2, replace(checkpoint, retry=[]), checkpoint.retry, slots=1)
+    second.add(slot(0), outcome(0, "out", "in", "s0", wave=2), no_verdict)
+    second.settle_pending(lambda _: None)
+    checkpoint, _ = second.close()
     assert checkpoint.pending == []
-    assert [run for retry in checkpoint.retry for run in retry.runs] == [Run(0, 0, 6, 7), Run(0, 6, 13, 7)]
+    assert [run for retry in checkpoint.retry for run in retry.runs] == [Run(0, 6, 13, 7)]
+
+
+def test_an_outcome_that_waits_is_not_read_before_its_neighbour_has_told() -> None:
+    read: list[str] = []
+    first = wave(1)
+    first.add(slot(0), None, lambda: DIED)
+    for number in (1, 2):
+        first.add(slot(number), outcome(number, ("in", "out")[number - 1], "out", f"s{number}"), no_verdict)
+    first.settle_pending(read.append)
+    checkpoint, _ = first.close()
+    assert [(p.slot.slot, p.needs) for p in checkpoint.pending] == [(1, [(0, 6)]), (2, [(0, 13)])]
+    second = wave(2, checkpoint, checkpoint.retry, slots=1)
+    second.add(slot(0), None, lambda: DIED)
+    second.settle_pending(read.append)
+    assert (len(second.pending), read) == (2, [])
+
+
+def test_outcomes_that_count_one_after_the_other_are_read_ahead_and_each_once() -> None:
+    store = MemoryStore()
+    names_in_order = [f"scratch/{n}" for n in range(200)]
+    for name in names_in_order:
+        store.put(name, name.encode())
+    asked: list[str] = []
+    store.get = lambda key, span=None: asked.append(key) or key.encode()  # type: ignore[method-assign, func-returns-value]
+    with ThreadPoolExecutor(4) as pool:
+        read = aggregate._read_ahead(store, pool, names_in_order)
+        assert read("scratch/5") == b"scratch/5"
+        assert asked == ["scratch/5"]  # it may be the only one
+        assert [read(name) for name in names_in_order[6:]] == [name.encode() for name in names_in_order[6:]]
+        assert read("another") == b"another"
+    assert sorted(asked) == sorted([*names_in_order[5:], "another"])
+
+
+def test_what_waits_without_a_word_of_what_for_is_read_each_time() -> None:
+    """As the version before has left it."""
+    read: list[str] = []
+    body = outcome(1, "in", "out", "s1")
+    known = Checkpoint("j", 1, Cursor(), pending=[PendingOutcome("key", 1, slot(1))])
+    after = wave(2, known)
+    after.settle_pending(lambda key: read.append(key) or body)  # type: ignore[func-returns-value]
+    assert read == ["key"]
+    assert after.pending == [PendingOutcome("key", 1, slot(1), [(0, 6)])]
 
 
 def test_segments_that_disagree_never_merge() -> None:

@@ -269,9 +269,14 @@ def test_the_worst_wave_fits_what_the_history_budget_keeps_for_it():
 
     wave = limits.WAVE_EVENTS + 3 * (retries("Fetch") + retries("Apply") + retries("Aggregate"))
     assert wave <= limits.WORST_WAVE_EVENTS
-    assert 5 + 3 * max(retries("Finish"), retries("ExecuteNew")) + 3 <= limits.WORST_EXIT_EVENTS
+    assert 1 + 5 + 3 * retries("Plan") + 2 <= limits.WORST_START_EVENTS
+    assert 5 + 3 * retries("Plan") + 2 <= limits.WORST_WAVE_EVENTS  # a further step of planning
+    handed_over = 5 + 3 * retries("ExecuteNew") + 3
+    abandoned = 5 + 3 * max(retries("Finish"), retries("ExecuteNew")) + 5 + 3 * retries("Abandon") + 2
+    assert max(handed_over, abandoned) <= limits.WORST_EXIT_EVENTS
     budget = TEMPLATE["Parameters"]["HistoryBudgetEvents"]
-    assert limits.WORST_WAVE_EVENTS + limits.WORST_EXIT_EVENTS < budget["MaxValue"] < limits.SFN_HISTORY_MAX_EVENTS
+    least = limits.WORST_START_EVENTS + limits.WORST_WAVE_EVENTS + limits.WORST_EXIT_EVENTS
+    assert least < budget["MaxValue"] < limits.SFN_HISTORY_MAX_EVENTS - least
 
 
 # --- the state machine and the code ----------------------------------------------------------------------------------

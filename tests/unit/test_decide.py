@@ -10,11 +10,13 @@ from rangemill.limits import (
     SFN_HISTORY_MAX_EVENTS,
     WAVE_EVENTS,
     WORST_EXIT_EVENTS,
+    WORST_START_EVENTS,
     WORST_WAVE_EVENTS,
 )
 from rangemill.messages import Checkpoint, Cursor, JobRow, RetrySlot
 
 NEED = WORST_WAVE_EVENTS + WORST_EXIT_EVENTS
+LEAST = WORST_START_EVENTS + NEED
 
 
 @pytest.mark.parametrize(
@@ -39,15 +41,29 @@ def test_the_history_is_never_exceeded_even_if_every_state_is_retried_to_its_las
     waves = 0
     while not decide.must_measure(waves, HISTORY_BUDGET_EVENTS):
         waves += 1
-    assert waves * WORST_WAVE_EVENTS + NEED < HISTORY_BUDGET_EVENTS < SFN_HISTORY_MAX_EVENTS
+    assert waves * WORST_WAVE_EVENTS + LEAST < HISTORY_BUDGET_EVENTS < SFN_HISTORY_MAX_EVENTS
     assert HISTORY_BUDGET_EVENTS + NEED < SFN_HISTORY_MAX_EVENTS
     assert waves > 100  # but it is not asked for all the time
     assert WAVE_EVENTS < WORST_WAVE_EVENTS
 
 
+@pytest.mark.parametrize("budget", [LEAST, LEAST + 1, 200, 268, 500, 1990, HISTORY_BUDGET_EVENTS])
+def test_no_budget_that_one_wave_fits_is_exceeded_whatever_is_repeated(budget: int) -> None:
+    """Each execution at its worst, as long as Decide lets it go on."""
+    events, waves = WORST_START_EVENTS, 0
+    following = "FETCH"
+    while following == "FETCH":
+        events, waves = events + WORST_WAVE_EVENTS, waves + 1
+        measured = events if decide.must_measure(waves, budget) else None
+        following = decide.following(complete=False, rests=False, events=measured, budget_events=budget)
+    assert events + WORST_EXIT_EVENTS <= budget
+
+
 def test_a_tiny_budget_measures_soon() -> None:
-    assert decide.must_measure(1, 2 * WORST_WAVE_EVENTS - 1)
-    assert not decide.must_measure(1, 2 * WORST_WAVE_EVENTS)
+    assert decide.must_measure(1, LEAST + WORST_WAVE_EVENTS - 1)
+    assert not decide.must_measure(1, LEAST + WORST_WAVE_EVENTS)
+    assert not decide.must_measure(10, 2 * 10 * WORST_WAVE_EVENTS)
+    assert decide.must_measure(10, 2 * 10 * WORST_WAVE_EVENTS - 1)
 
 
 def row(**changes: Any) -> JobRow:

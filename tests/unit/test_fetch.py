@@ -14,6 +14,8 @@ from rangemill import fetch, messages, retries
 from rangemill.formats.base import Settled
 from rangemill.limits import (
     HISTORY_BUDGET_EVENTS,
+    PENDING_MAX_OUTCOMES,
+    SLOT_MAX_RUNS,
     SLOT_TARGET_SECONDS,
     WAVE_MAX_RUNS,
     WAVE_MAX_SLOTS,
@@ -24,6 +26,7 @@ from rangemill.messages import (
     CodeIdentity,
     Cursor,
     JobRow,
+    PendingOutcome,
     PinnedObject,
     Plan,
     PlanPage,
@@ -166,6 +169,31 @@ def test_a_retry_list_longer_than_a_wave_waits_for_the_next_and_the_cursor_stays
     slots, after = job.wave(Checkpoint("j", 1, cursor, retry))
     assert len(slots) == WAVE_MAX_SLOTS
     assert (after.cursor, after.retry) == (cursor, retry[-7:])
+
+
+def test_nothing_new_is_handed_out_while_too_many_outcomes_wait_for_what_came_back() -> None:
+    job = Job([10**12])
+    cursor = Cursor(0, 0, 64 * MIB * 1000)
+    pin = job.pages[0].objects[0]
+    back = [RetrySlot([pin], [Run(0, 0, 64 * MIB, 64 * MIB)])]
+    waits = PendingOutcome("key", 1, Slot(1, [pin], [Run(0, 64 * MIB, 128 * MIB, 64 * MIB)]), [(0, 64 * MIB)])
+    for count, new in ((PENDING_MAX_OUTCOMES, False), (PENDING_MAX_OUTCOMES - 1, True)):
+        slots, after = job.wave(Checkpoint("j", 1, cursor, retry=back, pending=[waits] * count))
+        assert (len(slots) > 1, after.cursor > cursor) == (new, new)
+    slots, _ = job.wave(Checkpoint("j", 1, cursor, pending=[waits] * PENDING_MAX_OUTCOMES))
+    assert len(slots) > 1  # else nothing would ever be handed out again
+
+
+def test_waves_of_many_small_objects_do_not_grow_with_what_comes_back() -> None:
+    """Each slot gives all but one of its objects back, as slow workers do."""
+    job = Job([MIB] * 700_000, workers=100)
+    checkpoint = Checkpoint("j", 0, Cursor())
+    for _ in range(4):
+        slots, checkpoint = job.wave(checkpoint)
+        runs = sum(len(slot.runs) for slot in slots)
+        assert runs <= WAVE_MAX_RUNS + SLOT_MAX_RUNS
+        back = [RetrySlot(slot.objects[1:], slot.runs[1:]) for slot in slots]
+        checkpoint = replace(checkpoint, retry=back + checkpoint.retry)
 
 
 def test_all_workers_have_something_to_do_and_slots_shrink_towards_the_end() -> None:

@@ -1,7 +1,7 @@
 """Aggregate: judge a wave from S3, fold it, commit. The pointer in the job row is the commit; nothing else counts."""
 
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -112,7 +112,8 @@ def _commit(row: JobRow, plan: Plan, context: Context, gateways: Gateways, machi
     wave = Wave(before, plan, handout, make_folder(pages.pipeline_of(plan), plan.settled), redrives=row.redrives)
     for slot, item, body in zip(slots, items, _outcomes(store, row.job_id, context.wave, items), strict=True):
         wave.add(slot, body, partial(_verdict, store, item.verdict_key))
-    wave.settle_pending(store.get)
+    with ThreadPoolExecutor(OUTCOME_THREADS) as pool:
+        wave.settle_pending(_read_ahead(store, pool, [entry.key for entry in before.pending if entry.key]))
     checkpoint, closed = wave.close()
     checkpoint = folding.with_wave(checkpoint, wave.partial, wave.folder, store, attempt)
     own_workers = row.concurrency or plan.concurrency
@@ -163,6 +164,28 @@ def _outcomes(store: Store, job_id: str, wave: int, items: list[SlotItem]) -> It
         while pending:
             yield pending.pop(0).result()
             pending.extend(pool.submit(store.get, key) for key in islice(waiting, 1))
+
+
+def _read_ahead(store: Store, pool: ThreadPoolExecutor, keys_in_order: list[str]) -> Callable[[str], bytes | None]:
+    """Reads outcomes that waited; once one has followed another the next ones ahead, a bounded number.
+
+    A neighbour that tells at last lets thousands count, one after the other.
+    """
+    places = {key: place for place, key in enumerate(keys_in_order)}
+    ahead: dict[str, Future[bytes | None]] = {}
+    last = len(keys_in_order)
+
+    def read(key: str) -> bytes | None:
+        nonlocal ahead, last
+        place = places.get(key)
+        if place is None:
+            return store.get(key)
+        many = 2 * OUTCOME_THREADS if place == last + 1 else 1
+        ahead = {each: ahead.get(each) or pool.submit(store.get, each) for each in keys_in_order[place : place + many]}
+        last = place
+        return ahead.pop(key).result()
+
+    return read
 
 
 def _verdict(store: Store, key: str) -> Verdict | None:

@@ -1,6 +1,6 @@
 """Decide: what follows a wave. Pure; the history is measured by the caller, not guessed."""
 
-from rangemill.limits import WORST_EXIT_EVENTS, WORST_WAVE_EVENTS
+from rangemill.limits import WORST_EXIT_EVENTS, WORST_START_EVENTS, WORST_WAVE_EVENTS
 from rangemill.messages import Checkpoint, JobRow, Next, Plan
 
 
@@ -22,8 +22,13 @@ def rest_reason(row: JobRow, cost_cap_usd: float | None) -> str | None:
 
 
 def must_measure(waves_in_generation: int, budget_events: int) -> bool:
-    """Whether the worst case of the waves so far passes half the budget, so that the history must be counted."""
-    return 2 * waves_in_generation * WORST_WAVE_EVENTS > budget_events
+    """Whether the history must be counted.
+
+    It need not while the worst case of the waves so far is within half the budget, and one more wave fits at its worst.
+    """
+    worst = waves_in_generation * WORST_WAVE_EVENTS
+    after = WORST_START_EVENTS + worst + WORST_WAVE_EVENTS + WORST_EXIT_EVENTS
+    return 2 * worst > budget_events or after > budget_events
 
 
 def following(*, complete: bool, rests: bool, events: int | None, budget_events: int) -> Next:

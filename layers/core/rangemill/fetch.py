@@ -14,6 +14,7 @@ from rangemill.ledger import THROUGH
 from rangemill.limits import (
     HISTORY_BUDGET_EVENTS,
     INDEXING_MAX_OBJECTS,
+    PENDING_MAX_OUTCOMES,
     SLOT_FIRST_BYTES_PER_SECOND,
     SLOT_MAX_RUNS,
     SLOT_TARGET_SECONDS,
@@ -147,7 +148,8 @@ def plan_wave(checkpoint: Checkpoint, plan: Plan, plan_pages: Pages) -> tuple[li
     slots = [Slot(number, retry.objects, retry.runs) for number, retry in enumerate(retried)]
     walk = _Walk(checkpoint.cursor, plan, plan_pages)
     behind = Behind(list(checkpoint.indexing), plan)
-    if len(slots) < WAVE_MAX_SLOTS:
+    # With many outcomes waiting for a neighbour it comes first; there is one, among what came back.
+    if len(slots) < WAVE_MAX_SLOTS and (not slots or len(checkpoint.pending) < PENDING_MAX_OUTCOMES):
         _hand_out(slots, walk, behind, plan, checkpoint.bytes_per_second)
     waiting = checkpoint.retry[len(retried) :]
     handout = Handout(checkpoint.wave + 1, len(slots), walk.cursor, waiting, retried, behind.left())
@@ -165,7 +167,8 @@ def _hand_out(slots: list[Slot], walk: "_Walk", behind: Behind, plan: Plan, byte
     left_bytes = behind.available_bytes + (0 if walk.at_end else plan.bytes - walk.bytes_before())
     wave = shape(plan, bytes_per_second, left_bytes)
     most = min(WAVE_MAX_SLOTS, max(wave.max_slots, len(slots) + 1))
-    left, runs_left = wave.wave_bytes, WAVE_MAX_RUNS
+    # What came back was handed out before: were its runs not counted, waves of slow workers would grow and grow.
+    left, runs_left = wave.wave_bytes, WAVE_MAX_RUNS - sum(len(slot.runs) for slot in slots)
     while len(slots) < most and left > 0 and runs_left > 0:
         slot = behind.take(len(slots), wave.slot_size(left, len(slots)))
         if slot is None:

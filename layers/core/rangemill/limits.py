@@ -17,11 +17,14 @@ SFN_MAP_MAX_CHILDREN: Final = 10_000  # running at once, per Map Run
 
 HISTORY_BUDGET_EVENTS: Final = 20_000  # a fifth of the quota is kept for retries nobody foresaw
 # A wave: Fetch 5, distributed Map 6, Aggregate 5, Decide 2 = 18. At worst Fetch and Aggregate are retried six times
-# each (4 + 2 in the ASL) and the Map twice, three events a retry: 18 + (2 x 6 + 2) x 3 = 60. Finish or ExecuteNew with
-# six retries each fit as well: 5 + 6 x 3, and 3 for the end. tests/unit/test_contract.py counts them in the ASL.
+# each (4 + 2 in the ASL) and the Map twice, three events a retry: 18 + (2 x 6 + 2) x 3 = 60. Before the first wave: the
+# start, Plan with six retries, MorePlan?: 1 + 5 + 6 x 3 + 2. After the last: Finish or ExecuteNew with six retries, and
+# when these did not help Abandon with six and Failed: 2 x (5 + 6 x 3) + 2. tests/unit/test_contract.py counts them in
+# the ASL. A step of Plan that pins further pages is 25 at worst, and counts as a wave.
 WAVE_EVENTS: Final = 18
 WORST_WAVE_EVENTS: Final = 60
-WORST_EXIT_EVENTS: Final = 26
+WORST_START_EVENTS: Final = 26
+WORST_EXIT_EVENTS: Final = 48
 CONTEXT_MAX_BYTES: Final = 1 * KIB  # ours: what passes between states
 
 # --- names -----------------------------------------------------------------------------------------------------------
@@ -60,6 +63,9 @@ WAVE_OWN_SECONDS: Final = 10.0
 GZIP_SAMPLE_BYTES: Final = 4 * MIB  # of an object's head, that Plan inflates and applies to see which takes longer
 GZIP_SAMPLE_MAX_OUTPUT_BYTES: Final = 32 * MIB
 INDEXER_MAX_DEATHS: Final = 3  # in a row, on a stretch that it does not get past
+# Outcomes that wait for a neighbour: with as many nothing new is handed out until it has told. Each is some 160 to 700
+# bytes of the checkpoint; a range that is halved to its culprit would else let 2,000 more wait with every wave.
+PENDING_MAX_OUTCOMES: Final = 4 * WAVE_MAX_SLOTS
 TRANSIENT_MAX_TRIES: Final = 12  # waves that a tile may come back for transient reasons before the job fails
 # Halving a 64 MiB range down to one byte takes 26 deaths; a job whose every slot dies must not halve all of them.
 DEATHS_MAX: Final = 100

@@ -416,12 +416,14 @@ class Totals(Struct, frozen=True):
 class PendingOutcome(Struct, frozen=True):
     """An outcome that waits for the range before one of its runs to tell whether it assumed the right state.
 
-    Without a key: a slot that failed while it assumed, and is worked on again once the states are told.
+    Without a key: a slot that failed while it assumed, and is worked on again once the states are told. Until the state
+    at each of `needs` (object, offset) is known there is no use in reading the outcome.
     """
 
     key: str
     wave: int
     slot: Slot
+    needs: list[tuple[int, int]] = []
 
 
 class Checkpoint(Struct, frozen=True):

@@ -94,6 +94,9 @@ class Wave:
         while progress and waiting:
             self.pending, progress = [], False
             for entry in waiting:
+                if any(self._left_before(*place) is None for place in entry.needs):
+                    self.pending.append(entry)
+                    continue
                 if not entry.key:
                     progress = self._tell_failed(entry) or progress
                     continue
@@ -115,8 +118,9 @@ class Wave:
         outcomes.require_whole(header, self.plan.job_id, wave, slot, where)
         outcomes.require_counts(header, where)
         told = self._states_told(header)
-        if any(state is None for state in told.values()):
-            self.pending.append(PendingOutcome(key, wave, slot))
+        needs = [place for place, state in told.items() if state is None]
+        if needs:
+            self.pending.append(PendingOutcome(key, wave, slot, needs))
             return header
         if told:
             self._tell(slot, told)
