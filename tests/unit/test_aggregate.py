@@ -178,6 +178,7 @@ def test_slots_without_an_outcome_come_back_before_what_waits_and_their_verdict_
     checkpoint, _ = wave.close()
     assert asked == [1, 2]
     assert [(r.deaths, r.tries) for r in checkpoint.retry] == [(0, 1), (1, 0), (0, 0)]
+    assert (checkpoint.first_slots, checkpoint.first_deaths) == (3, 1)
     assert checkpoint.retry[-1] == waiting
     assert checkpoint.totals.deaths == 1
 
@@ -188,7 +189,10 @@ def test_a_slot_that_was_handed_out_again_is_judged_by_its_past() -> None:
     wave.add(Slot(0, past.objects, past.runs), None, nothing)
     wave.add(slot(1, (1, 0, 14)), None, nothing)
     checkpoint, _ = wave.close()
-    assert [(r.deaths, r.tries, r.runs[0].start) for r in checkpoint.retry] == [(1, 2, 0), (1, 2, 4), (1, 0, 0)]
+    assert [(r.deaths, r.tries, r.runs[0].start) for r in checkpoint.retry] == [
+        *((0, 2, start) for start in (0, 4, 8, 12)),
+        (1, 0, 0),
+    ]
 
 
 def test_a_wave_in_which_workers_die_everywhere_fails() -> None:

@@ -449,13 +449,16 @@ def test_what_failed_has_all_its_tries_again(world: World) -> None:
     checkpoint = pages.checkpoint(world.gateways.store, row.pointer or "")
     tired = replace(
         checkpoint,
-        retry=[replace(slot, deaths=1, tries=TRANSIENT_MAX_TRIES) for slot in checkpoint.retry],
-        totals=replace(checkpoint.totals, deaths=99),
+        retry=[replace(slot, deaths=1, tries=TRANSIENT_MAX_TRIES, condemned="why") for slot in checkpoint.retry],
+        totals=replace(checkpoint.totals, deaths=99, culprits=9),
+        first_slots=40,
+        first_deaths=30,
     )
     again = control.forgiven(tired)
-    assert [(slot.deaths, slot.tries) for slot in again.retry] == [(0, 0)]
-    assert (again.totals.deaths, again.failure) == (0, None)
-    assert replace(again, retry=[], totals=tired.totals) == replace(tired, retry=[], failure=None)
+    assert [(slot.deaths, slot.tries, slot.condemned) for slot in again.retry] == [(0, 0, "")]
+    assert (again.totals.deaths, again.totals.culprits, again.failure) == (0, 0, None)
+    anew = replace(tired, retry=[], failure=None, first_slots=0, first_deaths=0)
+    assert replace(again, retry=[], totals=tired.totals) == anew
 
 
 def test_a_job_that_failed_before_it_was_planned_is_planned_by_its_redrive(world: World, uninterrupted: bytes) -> None:

@@ -109,7 +109,9 @@ def _commit(row: JobRow, plan: Plan, context: Context, gateways: Gateways, machi
     slots_key = items[0].slots_key
     handout = messages.decode(pages.required(store, keys.handout(slots_key)), Handout, slots_key)
     slots = [messages.decode(body, Slot, slots_key) for body in _split(pages.required(store, slots_key), items)]
-    wave = Wave(before, plan, handout, make_folder(pages.pipeline_of(plan), plan.settled), redrives=row.redrives)
+    pipeline = pages.pipeline_of(plan)
+    folder = make_folder(pipeline, plan.settled)
+    wave = Wave(before, plan, handout, folder, pipeline.rejects.tolerates, redrives=row.redrives)
     for slot, item, body in zip(slots, items, _outcomes(store, row.job_id, context.wave, items), strict=True):
         wave.add(slot, body, partial(_verdict, store, item.verdict_key))
     with ThreadPoolExecutor(OUTCOME_THREADS) as pool:
@@ -138,6 +140,9 @@ def _commit(row: JobRow, plan: Plan, context: Context, gateways: Gateways, machi
         answers=wave.pressure.answers,
         throttled=wave.pressure.throttled,
         throttled_slots=wave.pressure.throttled_slots,
+        deaths=len(wave.deaths.verdicts),
+        parted=wave.deaths.parted,
+        culprits=wave.culprits,
     )
     key = keys.checkpoint(row.job_id, context.wave, attempt)
     store.put(key, messages.encode(checkpoint))

@@ -92,6 +92,7 @@ def process(
     pipeline = pages.pipeline_of(plan)
     rejects = RejectLog(pipeline.rejects)
     work = _Work(plan, pipeline, gateways.objects, gateways.store, lambda: rejects.is_full or should_stop(), rejects)
+    work.condemned = slot.condemned
     indexed = work.index(slot.objects[0], slot.index) if slot.index is not None else None
     work.slot(slot)
     partial, taken = work.engine.finish() if work.engine is not None else (b"", 0)
@@ -165,6 +166,7 @@ class _Work:
     remaining: list[Run] = field(default_factory=list)
     pins: list[PinnedObject] = field(default_factory=list)
     stopped: bool = False
+    condemned: str = ""  # why the slot's record is rejected without being applied
 
     def index(self, pin: PinnedObject, turn: IndexTurn) -> int:
         """An indexer's turn; how far the object is indexed after it."""
@@ -197,16 +199,9 @@ class _Work:
                         engine.begin_object(ObjectContext(pin.bucket, pin.key, pin.version_id, event.name, pin.index))
                     case RangeDone():
                         segments.append(segment_of(event))
-                    case Remaining():
-                        self.remaining.append(
-                            Run(
-                                run.object_index,
-                                event.tile.start,
-                                event.tile.end_exclusive,
-                                run.range_bytes,
-                                event.state,
-                            )
-                        )
+                    case Remaining(tile, state):
+                        rest = Run(run.object_index, tile.start, tile.end_exclusive, run.range_bytes, state)
+                        self.remaining.append(rest)
                         self.stopped = True
         except RangemillError as error:
             error.of_object(pin.uri)
@@ -271,7 +266,7 @@ class _Work:
     def _begin(self, pin: PinnedObject) -> Engine:
         """The engine, told of the object whose records follow; made for the first one that has any."""
         if self.engine is None:
-            self.engine = make_engine(self.pipeline, self.plan.settled, rejects=self.rejects)
+            self.engine = make_engine(self.pipeline, self.plan.settled, rejects=self.rejects, condemned=self.condemned)
         self.engine.begin_object(ObjectContext(pin.bucket, pin.key, pin.version_id, pin.member, pin.index))
         return self.engine
 

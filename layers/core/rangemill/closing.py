@@ -2,9 +2,11 @@
 
 from collections.abc import Iterable
 
+import msgspec
+
 from rangemill.errors import CountMismatch
 from rangemill.ledger import Segment, prove
-from rangemill.messages import ClosedObject, OpenObject
+from rangemill.messages import ClosedObject, OpenObject, Totals
 
 
 def bytes_of(segments: Iterable[Segment]) -> int:
@@ -46,6 +48,22 @@ def closed(entry: OpenObject, level: str) -> ClosedObject:
         segment.crc,
         matched,
         segment.rejects,
+    )
+
+
+def counted(
+    old: Totals, opened_before: list[OpenObject], closed_now: list[ClosedObject], still_open: list[OpenObject]
+) -> Totals:
+    """Exact counts after a wave: of the proved objects so far, and of the proved segments of the open ones."""
+    before = [segment for entry in opened_before for segment in entry.segments]
+    after = [segment for entry in still_open for segment in entry.segments]
+    return msgspec.structs.replace(
+        old,
+        objects=old.objects + len(closed_now),
+        bytes=old.bytes + sum(c.size_bytes for c in closed_now) + bytes_of(after) - bytes_of(before),
+        records=old.records + sum(c.records for c in closed_now) + records_of(after) - records_of(before),
+        ranges=old.ranges + sum(c.ranges for c in closed_now) + ranges_of(after) - ranges_of(before),
+        unmatched_objects=old.unmatched_objects + sum(c.matched is None for c in closed_now),
     )
 
 

@@ -117,9 +117,11 @@ def forgiven(checkpoint: Checkpoint) -> Checkpoint:
     """
     return msgspec.structs.replace(
         checkpoint,
-        retry=[msgspec.structs.replace(slot, deaths=0, tries=0) for slot in checkpoint.retry],
+        retry=[msgspec.structs.replace(slot, deaths=0, tries=0, condemned="") for slot in checkpoint.retry],
         indexing=[msgspec.structs.replace(entry, indexed=0, deaths=0, tries=0) for entry in checkpoint.indexing],
-        totals=msgspec.structs.replace(checkpoint.totals, deaths=0),
+        totals=msgspec.structs.replace(checkpoint.totals, deaths=0, culprits=0),
+        first_slots=0,
+        first_deaths=0,
         failure=None,
     )
 

@@ -145,7 +145,10 @@ def shape(plan: Plan, bytes_per_second: float | None, left_bytes: int) -> WaveSh
 def plan_wave(checkpoint: Checkpoint, plan: Plan, plan_pages: Pages) -> tuple[list[Slot], Handout]:
     """The slots of the next wave and where the checkpoint stands once they are handed out. Reads nothing but pages."""
     retried = checkpoint.retry[:WAVE_MAX_SLOTS]
-    slots = [Slot(number, retry.objects, retry.runs) for number, retry in enumerate(retried)]
+    slots = [
+        Slot(number, retry.objects, retry.runs, suspect=retry.suspect, condemned=retry.condemned)
+        for number, retry in enumerate(retried)
+    ]
     walk = _Walk(checkpoint.cursor, plan, plan_pages)
     behind = Behind(list(checkpoint.indexing), plan)
     # With many outcomes waiting for a neighbour it comes first; there is one, among what came back.

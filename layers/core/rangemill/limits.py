@@ -67,9 +67,23 @@ INDEXER_MAX_DEATHS: Final = 3  # in a row, on a stretch that it does not get pas
 # bytes of the checkpoint; a range that is halved to its culprit would else let 2,000 more wait with every wave.
 PENDING_MAX_OUTCOMES: Final = 4 * WAVE_MAX_SLOTS
 TRANSIENT_MAX_TRIES: Final = 12  # waves that a tile may come back for transient reasons before the job fails
-# Halving a 64 MiB range down to one byte takes 26 deaths; a job whose every slot dies must not halve all of them.
+# Looking for a record that kills: a slot whose workers died is handed out in so many parts. A wave of small slots costs
+# some ten seconds however many they are: of a 64 MiB range (2^26 bytes) in sixteenths it takes 7 waves to one byte, in
+# halves 26; of a slot of 5.4 GB (2^33) 9 and 33. Each wave loses one worker and 15 others do their part.
+PARTS: Final = 16
+# A share p of the workers may die at random. A slot is parted after n deaths in a row, n the least with 16 p^n <= 1, so
+# that random deaths do not breed parts: 1 up to p = 1/16, 2 up to 1/4, 4 at 1/2. At worst five, 16 / 2^5 = 1/2.
+PART_MAX_DEATHS: Final = 5
+# What cannot be parted is rejected after n deaths in a row, p^n <= 1/1000: 3 at 1/10, 10 at 1/2.
+CONDEMN_CHANCE: Final = 1 / 1000
+CONDEMN_MIN_DEATHS: Final = 3
+CONDEMN_MAX_DEATHS: Final = 10
+# One culprit costs 2 + 9 + 3 deaths at most where nothing else dies. A job whose workers die everywhere must not part
+# every slot: it may lose so many, or that share of the slots handed out.
 DEATHS_MAX: Final = 100
-DEATHS_MAX_FRACTION: Final = 0.1  # of the slots handed out, for long jobs
+DEATHS_MAX_FRACTION: Final = 0.75
+CULPRITS_MAX: Final = 1_000
+RETRY_MAX_SLOTS: Final = 4_000  # on the retry list, some 300 bytes each: beyond it no slot is parted
 # Waves in which guesses of an object's state were wrong, before one worker goes on in it with the states that it knows.
 WRONG_WAVES_MAX: Final = 3
 FOLD_BATCH_BYTES: Final = 64 * MIB  # of partials folded at a time: bounds Aggregate's memory

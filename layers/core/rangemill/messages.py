@@ -161,22 +161,27 @@ class IndexTurn(Struct, frozen=True, array_like=True):
 class Slot(Struct, frozen=True, omit_defaults=True):
     """What one worker gets: runs, and the pins of their objects.
 
-    With `index` it has one object and no runs: nothing is applied, the object's restart points are made.
+    With `index` it has one object and no runs: nothing is applied, the object's restart points are made. A `suspect` is
+    a part of a slot whose worker died. `condemned` says why its record is rejected without being applied.
     """
 
     slot: int
     objects: list[PinnedObject]
     runs: list[Run]
     index: IndexTurn | None = None
+    suspect: bool = False
+    condemned: str = ""
 
 
 class RetrySlot(Struct, frozen=True, omit_defaults=True):
-    """Tiles that came back, kept together as one slot."""
+    """Tiles that came back, kept together as one slot. `deaths` are in a row, of workers that had exactly these."""
 
     objects: list[PinnedObject]
     runs: list[Run]
     deaths: int = 0
     tries: int = 0
+    suspect: bool = False  # as in `Slot`
+    condemned: str = ""  # as in `Slot`
 
 
 class Indexing(Struct, frozen=True, omit_defaults=True):
@@ -411,6 +416,7 @@ class Totals(Struct, frozen=True):
     invocations: int = 0
     deaths: int = 0
     parts: int = 0
+    culprits: int = 0  # records that killed their workers until they were rejected
 
 
 class PendingOutcome(Struct, frozen=True):
@@ -444,6 +450,8 @@ class Checkpoint(Struct, frozen=True):
     reject_groups: list[RejectGroup] = field(default_factory=list)  # the commonest kinds; their counts add up
     failure: dict[str, Any] | None = None  # why the job fails after this wave, whose other slots count
     worker_bound: int | None = None  # workers of the next wave at most, since AWS throttles; None: the job's own
+    first_slots: int = 0  # handed out to their first worker lately
+    first_deaths: int = 0  # of these workers
     v: int = VERSION
 
 
@@ -512,6 +520,9 @@ class WaveRow(Struct, frozen=True, omit_defaults=True):
     answers: int = 0  # that its workers got from S3 and DynamoDB
     throttled: int = 0  # those of them that were throttling or a server's error
     throttled_slots: int = 0  # that came back for that
+    deaths: int = 0  # workers that died
+    parted: int = 0  # slots that were parted to find the record of which they died
+    culprits: int = 0  # records that were found so, and rejected
 
 
 class GenerationRow(Struct, frozen=True, omit_defaults=True):

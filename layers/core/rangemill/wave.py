@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 import msgspec
 
 from rangemill import closing, indexing, keys, outcomes, rejects, retries
+from rangemill.deaths import Deaths, Weather, require_few
 from rangemill.engines.base import Folder
-from rangemill.errors import RangemillError, is_died
+from rangemill.errors import RangemillError
 from rangemill.ledger import THROUGH, merge
 from rangemill.limits import (
     FOLD_BATCH_BYTES,
@@ -45,6 +46,7 @@ class Wave:
     plan: Plan
     handout: Handout
     folder: Folder
+    tolerates: bool = False  # whether a record that kills its workers is rejected, or fails the job
     returned: list[RetrySlot] = field(default_factory=list)
     parts: list[str] = field(default_factory=list)
     rejects: int = 0
@@ -55,10 +57,11 @@ class Wave:
     partial: bytes | None = None
     redrives: int = 0  # of the job, so far
     pressure: WavePressure = field(default_factory=WavePressure)
+    deaths: Deaths = field(init=False)
+    culprits: int = 0  # records that killed their workers, and are rejected now
     failure: RangemillError | None = None  # the first error that repeating cannot help; what the others did counts
     _objects: dict[int, OpenObject] = field(default_factory=dict)
     _waiting: list[bytes] = field(default_factory=list)
-    _died: list[Verdict] = field(default_factory=list)
     _misled: set[int] = field(default_factory=set)  # objects in which a guess of this wave was wrong
     _indexing: list[Indexing] = field(default_factory=list)
     _worked_bytes: int = 0
@@ -67,6 +70,7 @@ class Wave:
     _requests: int = 0
 
     def __post_init__(self) -> None:
+        self.deaths = Deaths(Weather(self.before.first_slots, self.before.first_deaths))
         self._objects = {entry.pin.index: entry for entry in self.before.open_objects}
         self.reject_groups = self.before.reject_groups
         self._indexing = list(self.handout.indexing)
@@ -76,6 +80,8 @@ class Wave:
         if body is None:
             self._missing(slot, verdict())
             return
+        if slot.index is None:
+            self.deaths.saw(self._known(slot), died=False)
         wave = self.handout.wave
         header = self._take(slot, wave, body, keys.outcome(self.plan.job_id, wave, slot.slot, self.redrives))
         if header.indexed is not None:
@@ -108,7 +114,8 @@ class Wave:
                 self._take(entry.slot, entry.wave, body, entry.key)
                 progress = progress or not (self.pending and self.pending[-1].key == entry.key)
             waiting = self.pending
-        self._part()
+        others, self.pending = retries.without_others(self.pending)
+        self.returned += others
         self._put_in_sequence()
 
     def _take(self, slot: Slot, wave: int, body: bytes, key: str) -> OutcomeHeader:
@@ -156,17 +163,6 @@ class Wave:
         self._misled |= {index for index, _ in told}
         self.returned.append(retries.with_states(slot, told))
 
-    def _part(self) -> None:
-        """Hand out by itself what waits for nothing in slots that wait: else an object waits for the one before it."""
-        waiting, self.pending = self.pending, []
-        for entry in waiting:
-            assumed, others = retries.parted(entry.slot)
-            if others is not None:
-                self.returned.append(others)
-                slot = msgspec.structs.replace(entry.slot, runs=assumed)
-                entry = PendingOutcome("", entry.wave, slot)  # noqa: PLW2901 - its outcome held both
-            self.pending.append(entry)
-
     def _put_in_sequence(self) -> None:
         """Of an object that misled guesses in several waves, let one worker go on where the states are known.
 
@@ -187,6 +183,7 @@ class Wave:
 
     def _accept(self, slot: Slot, header: OutcomeHeader, encoded: bytes) -> None:
         self._rows(slot, header)
+        self.culprits += bool(slot.condemned and header.rejects)
         if header.remaining:
             # What the worker learnt of an object's version and CRC holds for the rest of it.
             known = {pin.index: pin for pin in header.pins}
@@ -205,22 +202,31 @@ class Wave:
 
     def _missing(self, slot: Slot, verdict: Verdict | None) -> None:
         self.pressure.missing(verdict)
-        if verdict is None or (verdict.error is None and is_died(verdict.Error or "")):
-            self._died.append(verdict or Verdict())
+        has_died = retries.died(verdict)
+        if has_died:
+            self.deaths.verdicts.append(verdict or Verdict())
         if verdict is not None and verdict.guessed:
             self.pending.append(PendingOutcome("", self.handout.wave, slot))
             return
+        known = self._known(slot)
+        if slot.index is None:
+            self.deaths.saw(known, died=has_died)
         try:
             if slot.index is not None:
                 self._indexing = indexing.unanswered(self._indexing, slot, verdict)
-                return
-            retried = self.handout.retried
-            known = retried[slot.slot] if slot.slot < len(retried) else None
-            self.returned.extend(retries.judge(slot, known, verdict))
+            elif verdict is None or has_died:
+                self.deaths.add(slot, known, verdict or Verdict())
+            else:
+                self.returned.append(retries.judge(slot, known, verdict))
         except RangemillError as error:
             self.failure = self.failure or error
             if slot.index is None:
                 self.returned.append(RetrySlot(slot.objects, slot.runs))
+
+    def _known(self, slot: Slot) -> RetrySlot | None:
+        """What the slot was on the retry list; None of one that was not on it."""
+        retried = self.handout.retried
+        return retried[slot.slot] if slot.slot < len(retried) else None
 
     def _rows(self, slot: Slot, header: OutcomeHeader) -> None:
         pins: dict[int, PinnedObject] = {pin.index: pin for pin in (*slot.objects, *header.pins)}
@@ -240,6 +246,9 @@ class Wave:
         """The checkpoint after the wave (its levels still those of before), and the objects that the wave proved."""
         if self._waiting:
             self._fold()
+        waiting = len(self.returned) + len(self.handout.retry)
+        self.returned += self.deaths.judge(waiting, tolerates=self.tolerates)
+        self.failure = self.failure or self.deaths.failure
         closed = [
             closing.closed(entry, self.plan.settled.level)
             for entry in self._objects.values()
@@ -250,7 +259,7 @@ class Wave:
         still_open = [entry for index, entry in sorted(self._objects.items()) if index not in done]
         totals = self._totals(closed, still_open)
         try:
-            retries.require_few_deaths(totals, self._died)
+            require_few(totals, self.deaths.verdicts)
         except RangemillError as error:
             self.failure = self.failure or error
         seconds = (self.milliseconds - self._index_milliseconds) / 1000
@@ -271,28 +280,21 @@ class Wave:
             reject_groups=self.reject_groups,
             indexing=self._indexing,
             failure=None if self.failure is None else self.failure.to_json(),
+            first_slots=self.deaths.weather.slots,
+            first_deaths=self.deaths.weather.deaths,
         ), closed
 
     def _totals(self, closed: list[ClosedObject], still_open: list[OpenObject]) -> Totals:
-        """Exact counts: of the proved objects so far, and of the proved segments of the open ones."""
         old = self.before.totals
-        before = [segment for entry in self.before.open_objects for segment in entry.segments]
-        after = [segment for entry in still_open for segment in entry.segments]
-        return Totals(
-            objects=old.objects + len(closed),
-            bytes=old.bytes + sum(c.size_bytes for c in closed) + closing.bytes_of(after) - closing.bytes_of(before),
-            records=old.records
-            + sum(c.records for c in closed)
-            + closing.records_of(after)
-            - closing.records_of(before),
+        return msgspec.structs.replace(
+            closing.counted(old, self.before.open_objects, closed, still_open),
             rejects=old.rejects + self.rejects,
-            ranges=old.ranges + sum(c.ranges for c in closed) + closing.ranges_of(after) - closing.ranges_of(before),
             slots=old.slots + self.handout.slots,
             waves=old.waves + 1,
-            unmatched_objects=old.unmatched_objects + sum(c.matched is None for c in closed),
             worker_milliseconds=old.worker_milliseconds + self.milliseconds,
             worker_requests=old.worker_requests + self._requests,
             invocations=old.invocations + self.handout.slots,
-            deaths=old.deaths + len(self._died),
+            deaths=old.deaths + len(self.deaths.verdicts),
             parts=old.parts + len(self.parts),
+            culprits=old.culprits + self.culprits,
         )

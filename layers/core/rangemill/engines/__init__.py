@@ -9,13 +9,22 @@ from rangemill.rejects import RejectLog
 
 
 def make_engine(
-    pipeline: Pipeline, settled: Settled, parameters: dict[str, Any] | None = None, rejects: RejectLog | None = None
+    pipeline: Pipeline,
+    settled: Settled,
+    parameters: dict[str, Any] | None = None,
+    rejects: RejectLog | None = None,
+    condemned: str = "",
 ) -> Engine:
-    """The engine of one slot. `parameters` replaces the pipeline's own; `rejects` is told of what is rejected.
+    """The engine of one slot. `parameters` replaces the pipeline's own; `rejects` is told of what is rejected. What
+    stands in for the engine of a slot that is `condemned` (the text says why) applies nothing and rejects the record.
 
     Raises `BadPipeline`, `BadStatement`.
     """
     log = RejectLog(pipeline.rejects) if rejects is None else rejects
+    if condemned:
+        from rangemill.engines._condemned import Condemned  # noqa: PLC0415
+
+        return Condemned(settled, log, condemned)
     if pipeline.is_sql:
         from rangemill.engines.sql import SqlEngine  # noqa: PLC0415
 
