@@ -10,8 +10,8 @@ from rangemill.gateways import Objects
 from rangemill.limits import (
     GET_BYTES,
     SLOT_FIRST_BYTES_PER_SECOND,
+    SLOT_LEAST_SECONDS,
     SLOT_MAX_RUNS,
-    SLOT_TARGET_SECONDS,
     WAVE_MAX_SLOTS,
 )
 from rangemill.messages import ObjectRef, Prefix, Totals
@@ -62,7 +62,7 @@ def measure(prefixes: Iterable[Prefix], objects: Objects) -> Size:
 def sentence(size: Size, parameters: dict[str, str]) -> str:
     """Objects, bytes, estimated worker seconds and dollars, on workers as the stack has them."""
     seconds = size.bytes / SLOT_FIRST_BYTES_PER_SECOND
-    slots = max(1, round(seconds / SLOT_TARGET_SECONDS), -(-size.objects // SLOT_MAX_RUNS))
+    slots = max(1, round(seconds / SLOT_LEAST_SECONDS), -(-size.objects // SLOT_MAX_RUNS))
     totals = Totals(
         slots=slots,
         waves=-(-slots // WAVE_MAX_SLOTS),

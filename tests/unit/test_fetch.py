@@ -15,10 +15,12 @@ from rangemill.formats.base import Settled
 from rangemill.limits import (
     HISTORY_BUDGET_EVENTS,
     PENDING_MAX_OUTCOMES,
+    SLOT_LEAST_SECONDS,
     SLOT_MAX_RUNS,
     SLOT_TARGET_SECONDS,
     WAVE_MAX_RUNS,
     WAVE_MAX_SLOTS,
+    WAVE_STRETCH,
     WAVE_TARGET_SECONDS,
 )
 from rangemill.messages import (
@@ -205,7 +207,19 @@ def test_all_workers_have_something_to_do_and_slots_shrink_towards_the_end() -> 
     assert max(sizes) <= speed * SLOT_TARGET_SECONDS
     assert sum(sizes) / 200 / speed <= WAVE_TARGET_SECONDS + 1
     assert all(later <= earlier + 64 * MIB for earlier, later in pairwise(sizes))
-    assert sizes[-1] <= 4 * 64 * MIB < sizes[0] / 10
+    # No slot is so short that its transitions cost as much as its work; the last one has what is left.
+    assert len(slots) <= 3 * 200
+    assert speed * SLOT_LEAST_SECONDS - 64 * MIB <= sizes[-2] < sizes[0] * 0.6
+
+
+def test_what_would_be_a_short_last_wave_is_part_of_the_one_before() -> None:
+    wave_bytes = int(100 * 60e6 * WAVE_TARGET_SECONDS)
+    for size, waves in ((int(wave_bytes * WAVE_STRETCH), 1), (int(wave_bytes * WAVE_STRETCH) + 1, 2)):
+        job, checkpoint, slots = Job([size]), Checkpoint("j", 0, Cursor()), 0
+        while checkpoint.cursor.page < job.plan.pages:
+            handed, checkpoint = job.wave(checkpoint)
+            slots += len(handed)
+        assert (checkpoint.wave, slots <= 350 * waves) == (waves, True)
 
 
 def test_a_small_object_is_spread_over_the_workers() -> None:

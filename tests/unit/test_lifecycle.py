@@ -720,7 +720,7 @@ def test_a_plan_repeated_by_newer_code_keeps_the_code_of_the_first(objects: Memo
 
 def test_a_slot_whose_worker_left_nothing_is_handed_out_again_and_then_halved(objects: MemoryObjects) -> None:
     body = b"".join(b"%03d\n" % n for n in range(64))  # 256 bytes: four ranges
-    life = life_of(objects, [body], range_bytes=64, concurrency=1)
+    life = life_of(objects, [body], range_bytes=64, concurrency=2)
     context = life.fetch(life.plan())
     for item in life.items(context)[1:]:
         life.work(context, item)

@@ -16,10 +16,12 @@ from rangemill.limits import (
     INDEXING_MAX_OBJECTS,
     PENDING_MAX_OUTCOMES,
     SLOT_FIRST_BYTES_PER_SECOND,
+    SLOT_LEAST_SECONDS,
     SLOT_MAX_RUNS,
     SLOT_TARGET_SECONDS,
     WAVE_MAX_RUNS,
     WAVE_MAX_SLOTS,
+    WAVE_STRETCH,
     WAVE_TARGET_SECONDS,
 )
 from rangemill.messages import (
@@ -110,7 +112,7 @@ class WaveShape:
     max_slots: int
     wave_bytes: int
     slot_bytes: int  # the largest slot
-    range_bytes: int  # the smallest
+    least_bytes: int  # the smallest
     workers: int
 
     @property
@@ -120,9 +122,9 @@ class WaveShape:
 
     def slot_size(self, left_bytes: int, slots_used: int) -> int:
         """Bytes of the next slot: shrinking towards the end of the wave, so that all workers end together."""
-        share = left_bytes // (2 * self.workers)
+        share = left_bytes // self.workers
         fit = -(-left_bytes // max(1, self.max_slots - slots_used))
-        return max(self.range_bytes, min(self.slot_bytes, share), min(self.slot_bytes, fit))
+        return max(self.least_bytes, min(self.slot_bytes, share), min(self.slot_bytes, fit))
 
 
 def shape(plan: Plan, bytes_per_second: float | None, left_bytes: int) -> WaveShape:
@@ -132,12 +134,17 @@ def shape(plan: Plan, bytes_per_second: float | None, left_bytes: int) -> WaveSh
     if budget < _SMALL_BUDGET_EVENTS:
         max_slots = max(1, WAVE_MAX_SLOTS * budget // HISTORY_BUDGET_EVENTS)
         return WaveShape(max_slots, max_slots * plan.range_bytes, plan.range_bytes, plan.range_bytes, plan.concurrency)
-    wave_bytes = max(plan.range_bytes, min(left_bytes, int(plan.concurrency * speed * WAVE_TARGET_SECONDS)))
+    wave_bytes = int(plan.concurrency * speed * WAVE_TARGET_SECONDS)
+    if left_bytes <= WAVE_STRETCH * wave_bytes:  # rather than a short last wave, with as many slots as a whole one
+        wave_bytes = left_bytes
+    wave_bytes = max(plan.range_bytes, wave_bytes)
+    # Two slots for each worker at least, where there is too little for longer ones.
+    least_bytes = min(int(speed * SLOT_LEAST_SECONDS), wave_bytes // (2 * plan.concurrency))
     return WaveShape(
         WAVE_MAX_SLOTS,
         wave_bytes,
         max(plan.range_bytes, int(speed * SLOT_TARGET_SECONDS)),
-        plan.range_bytes,
+        max(plan.range_bytes, least_bytes),
         plan.concurrency,
     )
 
