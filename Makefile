@@ -2,7 +2,7 @@
 SHELL := /bin/sh
 RUN := .venv/bin/
 
-.PHONY: demo test check unit integration e2e bench bootstrap deploy clean help
+.PHONY: demo test check unit integration e2e bench scale bootstrap deploy clean help
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z].*:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ e2e: bootstrap ## The template on the local cloud
 
 bench: bootstrap ## The comparisons with other tools, and docs/performance.md of them (some 20 minutes; nginx is needed)
 	@$(RUN)python -m benchmarks
+
+scale: bootstrap ## Jobs of 50 TB and of a million ranges, objects, retries; docs/limits.md of them (some 15 minutes)
+	@$(RUN)python -m benchmarks.scale
 
 deploy: bootstrap ## Check the pipelines, build, and deploy to the account of your credentials (sam asks first)
 	@$(RUN)rangemill check
