@@ -1,6 +1,7 @@
 """`rangemill pause`, `resume`, `cancel`, `redrive` and `set`: what people do to a job that is there."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import click
@@ -8,11 +9,11 @@ import click
 from rangemill import control
 from rangemill_cli.answers import SUCCEEDED, answering, print_json
 from rangemill_cli.errors import CliError, UsageProblem, show_error
-from rangemill_cli.options import json_option, stack_option
+from rangemill_cli.options import json_option, pipelines_folder, stack_option
 
 if TYPE_CHECKING:
     from rangemill.gateways import Gateways
-    from rangemill.messages import JobRow
+    from rangemill.messages import JobRow, PipelineDocument
 
 wait_option = click.option("--wait", is_flag=True, help="Wait until it rests or has ended.")
 type Act = "Callable[[Gateways], JobRow]"
@@ -59,12 +60,42 @@ def cancel(job: str, wait: bool, stack: str, as_json: bool) -> None:
     show_default=True,
     help="same: what it was planned with; new: go on with what is deployed now; restart: begin again with that.",
 )
+@click.option(
+    "--pipeline-file",
+    type=click.Path(path_type=Path),
+    metavar="F.yaml",
+    help="With new or restart: the pipeline document to go on with [default: the deployed one].",
+)
 @wait_option
 @stack_option
 @json_option
-def redrive(job: str, code: Literal["same", "new", "restart"], wait: bool, stack: str, as_json: bool) -> None:
+def redrive(
+    job: str,
+    code: Literal["same", "new", "restart"],
+    pipeline_file: Path | None,
+    wait: bool,
+    stack: str,
+    as_json: bool,
+) -> None:
     """Take up JOB, which failed, was cancelled or rests: only what is missing runs again."""
-    _do("redrive", lambda gateways: control.redrive(job, code, gateways), stack, wait=wait, as_json=as_json)
+
+    def act(gateways: "Gateways") -> "JobRow":
+        if pipeline_file is None:
+            return control.redrive(job, code, gateways)
+        if code == "same":
+            raise UsageProblem("--pipeline-file goes with --code new or restart.")
+        return control.redrive(job, code, gateways, document=_document(pipeline_file))
+
+    _do("redrive", act, stack, wait=wait, as_json=as_json)
+
+
+def _document(path: Path) -> "PipelineDocument":
+    from rangemill.messages import PipelineDocument  # noqa: PLC0415
+    from rangemill_cli import documents  # noqa: PLC0415
+
+    entry = documents.read(path)
+    documents.check(entry, pipelines_folder())
+    return PipelineDocument(entry.text, entry.file)
 
 
 @click.command(name="set")

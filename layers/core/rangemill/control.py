@@ -11,10 +11,10 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from rangemill import decide, keys, messages, pages
+from rangemill import decide, keys, messages, pages, renewal
 from rangemill.errors import Transient, WrongStatus
 from rangemill.gateways import Gateways
-from rangemill.messages import Checkpoint, Cursor, GenerationRow, JobRow, Totals, now_text
+from rangemill.messages import Checkpoint, Cursor, GenerationRow, JobRow, PipelineDocument, Totals, now_text
 
 CodeChoice = Literal["same", "new", "restart"]
 _TRIES: Final = 8  # each lost one means that the job has moved on meanwhile
@@ -71,11 +71,14 @@ def resume(job_id: str, gateways: Gateways) -> JobRow:
     return _until(attempt, job_id, gateways)
 
 
-def redrive(job_id: str, code: CodeChoice, gateways: Gateways) -> JobRow:
+def redrive(job_id: str, code: CodeChoice, gateways: Gateways, *, document: PipelineDocument | None = None) -> JobRow:
     """Take up a job that failed, was cancelled or rests, as its next generation: only what is not yet committed.
 
     `same` code is what it was planned with, and no other passes; `new` goes on with the code that is deployed by then;
-    `restart` takes that code and does all objects again, as they were pinned. Raises `WrongStatus`, `UnknownJob`.
+    `restart` takes that code and does all objects again, as they were pinned. These two go on with the `document`,
+    else with the one that is deployed where the job's was.
+
+    Raises `WrongStatus`, `UnknownJob`, and `BadPipeline` for a document that does not fit what the job has done.
     """
 
     def attempt(row: JobRow) -> bool:
@@ -85,7 +88,7 @@ def redrive(job_id: str, code: CodeChoice, gateways: Gateways) -> JobRow:
         redrives = row.redrives + 1
         changes: dict[str, Any] = {"redrives": redrives, "error": None, "ended": None}
         if code != "same":
-            changes["plan_number"] = redrives
+            changes |= {"plan_number": redrives, "document": _put(document, row, code, gateways)}
         if row.pointer is not None:
             before = pages.checkpoint(gateways.store, row.pointer)
             after = from_the_beginning(before) if code == "restart" else forgiven(before)
@@ -96,6 +99,20 @@ def redrive(job_id: str, code: CodeChoice, gateways: Gateways) -> JobRow:
         return _take_up(row, changes, gateways)
 
     return _until(attempt, job_id, gateways)
+
+
+def _put(document: PipelineDocument | None, row: JobRow, code: CodeChoice, gateways: Gateways) -> str | None:
+    """The key under which a document was put, if there is one and it fits what the job has done."""
+    if document is None:
+        return None
+    renewal.require_name(row.pipeline, document)
+    if row.pointer is not None:
+        before = pages.checkpoint(gateways.store, row.pointer)
+        plan = pages.newest_plan(gateways.store, row.job_id, row.plan_number)
+        renewal.require_fit(plan, document, from_the_beginning(before) if code == "restart" else before)
+    key = keys.pipeline_document(row.job_id, secrets.token_hex(4))
+    gateways.store.put(key, messages.encode(document))
+    return key
 
 
 def adjust(job_id: str, gateways: Gateways, *, concurrency: int | None, cost_cap_usd: float | None) -> JobRow:

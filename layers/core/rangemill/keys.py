@@ -23,6 +23,11 @@ def plan(job_id: str, number: int = 0) -> str:
     return f"jobs/{job_id}/plan/plan{_of_redrive(number)}.json"
 
 
+def pipeline_document(job_id: str, attempt: str) -> str:
+    """A pipeline document that a redrive named; it counts if the row points at it."""
+    return f"jobs/{job_id}/plan/pipeline-{attempt}.json"
+
+
 def plan_page(job_id: str, page: int) -> str:
     """A page of pinned objects."""
     return f"jobs/{job_id}/plan/objects-{page:06d}.json"

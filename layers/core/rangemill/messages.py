@@ -234,6 +234,14 @@ class JobRequest(Struct, frozen=True):  # defaults are written: a reader must se
     v: int = VERSION
 
 
+class PipelineDocument(Struct, frozen=True):
+    """A pipeline's text, and the file it was read from."""
+
+    text: str
+    file: str
+    v: int = VERSION
+
+
 class CodeIdentity(Struct, frozen=True):
     """Hashes of the code that a job runs with: the library, the pipelines' own code, and the packages both use."""
 
@@ -489,6 +497,7 @@ class JobRow(Struct, frozen=True, omit_defaults=True):
     cost_cap_usd: float | None = None  # likewise; else the pipeline's
     redrives: int = 0  # no redrive shares a wave document or an outcome with what was before it
     plan_number: int = 0  # of the plan that counts: the redrive that renewed it, or 0
+    document: str | None = None  # key of the pipeline document that this redrive named
     restarted_after_wave: int = 0  # waves up to it belong to a run that was given up
 
 

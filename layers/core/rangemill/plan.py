@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from rangemill import choosing, decide, formats, keys, messages, pages, pinning
+from rangemill import choosing, decide, formats, keys, messages, pages, pinning, renewal
 from rangemill.archives import foreign
 from rangemill.archives.expand import Expander, passed_over_sentence
 from rangemill.archives.pages import PageBuilder, reads_archives
@@ -27,6 +27,7 @@ from rangemill.messages import (
     JobRow,
     Next,
     PinnedObject,
+    PipelineDocument,
     Plan,
     PlanPage,
     StateMessage,
@@ -59,7 +60,7 @@ def run(message: StateMessage, gateways: Gateways, defaults: Defaults, code: Cod
     moment = now_text(gateways.clock())
     row = gateways.jobs.take_generation(context.job_id, context.generation, message.execution_arn, moment)
     if row.pointer is None:
-        pager = _Pager(context.job_id, gateways, defaults)
+        pager = _Pager(row, gateways, defaults)
         for number in range(context.plan_page, context.plan_page + PLAN_STEP_PAGES):
             page = pager.page(number)
             if page.resume is None:
@@ -68,7 +69,7 @@ def run(message: StateMessage, gateways: Gateways, defaults: Defaults, code: Cod
             return Context(context.job_id, context.generation, "MORE_PLAN", plan_page=number + 1)
         row = _settle(row, number + 1, page, gateways, defaults, code)
     elif row.plan_number:
-        _renew(row, gateways.store, code)
+        renewal.renew(row, gateways.store, code)
     if row.pointer is None:  # `planned` returns the row as it stands, with a pointer
         raise BadRequest(f"job {context.job_id} has no checkpoint after planning")
     settled = pages.plan(gateways.store, context.job_id, row.plan_number)
@@ -80,8 +81,9 @@ def run(message: StateMessage, gateways: Gateways, defaults: Defaults, code: Cod
 class _Pager:
     """Makes the pages of a job, or finds them made; keeps what one page learns for the next."""
 
-    def __init__(self, job_id: str, gateways: Gateways, defaults: Defaults) -> None:
-        self._job_id = job_id
+    def __init__(self, row: JobRow, gateways: Gateways, defaults: Defaults) -> None:
+        self._row = row
+        self._job_id = row.job_id
         self._gateways = gateways
         self._defaults = defaults
         self._builder: PageBuilder | None = None
@@ -94,7 +96,7 @@ class _Pager:
         return self._made(number)
 
     def _build(self, number: int) -> PlanPage:
-        request = requested(self._gateways.store, self._job_id)
+        request = requested(self._gateways.store, self._row)
         pipeline = pages.pipeline(request.pipeline_text, request.pipeline_file)
         spec = pipeline.format
         before = self._made(number - 1) if number > 0 else None
@@ -124,27 +126,20 @@ class _Pager:
         return pages.plan_page(self._gateways.store, self._job_id, number)
 
 
-def requested(store: Store, job_id: str) -> JobRequest:
-    """What was asked; a request that only names a deployed pipeline gets its document here, where it is deployed.
+def requested(store: Store, row: JobRow) -> JobRequest:
+    """What was asked, with the document that counts; one that was only named gets it here, where it is deployed.
 
     Raises `UnknownPipeline`.
     """
-    request = pages.request(store, job_id)
-    if request.pipeline_text:
-        return request
-    # Imported here: jobs of events bring their document along, and reading a whole catalog is not free.
-    from rangemill import catalog  # noqa: PLC0415
+    request = pages.request(store, row.job_id)
+    document = renewal.document_for(row, request, store)
+    if not document.text:
+        # Imported here: jobs of events bring their document along, and reading a whole catalog is not free.
+        from rangemill import catalog  # noqa: PLC0415
 
-    entry = catalog.deployed().find(request.pipeline_name)
-    return msgspec.structs.replace(request, pipeline_text=entry.text, pipeline_file=entry.file)
-
-
-def _renew(row: JobRow, store: Store, code: CodeIdentity) -> None:
-    """The plan again, with the code that runs now, for a redrive that asked for that."""
-    key = keys.plan(row.job_id, row.plan_number)
-    if store.get(key) is None:
-        before = pages.newest_plan(store, row.job_id, row.plan_number)
-        store.put_once(key, messages.encode(msgspec.structs.replace(before, code=code)))
+        entry = catalog.deployed().find(request.pipeline_name)
+        document = PipelineDocument(entry.text, entry.file)
+    return msgspec.structs.replace(request, pipeline_text=document.text, pipeline_file=document.file)
 
 
 def _settle(
@@ -152,7 +147,7 @@ def _settle(
 ) -> JobRow:
     """Everything that is decided once: schema, sizes, code. Put once; a repeat takes the first one's."""
     store, plan_key = gateways.store, keys.plan(row.job_id, row.plan_number)
-    request = requested(store, row.job_id)
+    request = requested(store, row)
     objects = last_page.objects_before + len(last_page.objects)
     if objects == 0:
         if request.objects:

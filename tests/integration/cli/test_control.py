@@ -41,6 +41,23 @@ def test_a_cancelled_job_is_redriven(deployed: Any, job: str) -> None:
     assert (report["redrives"], report["wave_history"][0]["wave"]) == (1, 1)
 
 
+def test_a_redrive_goes_on_with_the_document_that_it_names(deployed: Any, job: str) -> None:
+    deployed.call("cancel", job, "--wait")
+    Path("lines.yaml").write_text(TEXT.replace("count(*) AS n", "10 * count(*) AS n"))
+    assert deployed.call("redrive", job, "--pipeline-file", "lines.yaml").exit_code == 2  # of the same code
+    answer = deployed.json("redrive", job, "--code", "new", "--pipeline-file", "lines.yaml", "--wait")
+    assert answer["status"] == "SUCCEEDED"
+    assert json.loads(deployed.gateways.store.get(answer["output"][0])) == {"n": 20}
+
+
+def test_a_document_that_does_not_fit_is_refused_with_its_line(deployed: Any, job: str) -> None:
+    deployed.call("cancel", job, "--wait")
+    Path("lines.yaml").write_text(TEXT.replace("name: lines", "name: others"))
+    refused = deployed.call("redrive", job, "--code", "new", "--pipeline-file", "lines.yaml")
+    assert (refused.exit_code, "lines.yaml:1: name: the job is one of lines" in refused.stderr) == (2, True)
+    assert deployed.json("status", job)["status"] == "CANCELLED"
+
+
 def test_without_wait_a_sentence_says_where_the_job_stands(deployed: Any, job: str) -> None:
     assert deployed.call("pause", job).stdout == f"Job {job} is paused.\n"
     assert deployed.call("set", job, "--concurrency", "3", "--cost-usd", "1.5").stdout == (
