@@ -268,8 +268,9 @@ def test_success_is_repeatable_and_fenced(jobs: Any) -> None:
     running(jobs, generation=1)
     with pytest.raises(Superseded):
         jobs.succeed("p-1", 0, T1, 1.0, {})
-    jobs.succeed("p-1", 1, T1, 1.25, {"records": 3})
-    jobs.succeed("p-1", 1, "later", 9.0, {"records": 9})
+    assert jobs.succeed("p-1", 1, T1, 1.25, {"records": 3}) is True
+    assert jobs.succeed("p-1", 1, "later", 9.0, {"records": 9}) is False  # and so tells nobody
+    assert jobs.succeed("p-1", 1, T1, 1.25, {"records": 3}) is True  # the same call, sent again by boto3
     row = jobs.load("p-1")
     assert (row.status, row.ended, row.cost_usd, row.result) == ("SUCCEEDED", T1, 1.25, {"records": 3})
 

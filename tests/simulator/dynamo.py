@@ -148,6 +148,9 @@ class DynamoClient:
             raise client_error("Query", "ValidationException", "Consistent reads are not supported on an index")
         source = self._table.items if index is None else self._table.indexed()
         used: set[str] = set()
+        for text in (request["KeyConditionExpression"], request.get("FilterExpression")):
+            holds(None, text, request, used)
+        require_used(request, used)
         found = [
             item
             for item in source.values()
@@ -163,8 +166,6 @@ class DynamoClient:
         most = min(request.get("Limit", _PAGE_ITEMS), _PAGE_ITEMS)
         page, more = found[:most], len(found) > most
         shown = [dict(item) for item in page if holds(item, request.get("FilterExpression"), request, used)]
-        if source:
-            require_used(request, used)
         answer: dict[str, Any] = {"Items": shown, "Count": len(shown)}
         if more:
             names = ("pk", "sk") if index is None else ("pk", "sk", "status", "created")

@@ -11,8 +11,8 @@ _TOKEN: Final = re.compile(r"\s*(?:(<>|<=|>=|[=<>(),+\-])|([:#]?[A-Za-z_][\w.]*)
 _COMPARISONS: Final = ("=", "<>", "<", "<=", ">", ">=")
 
 
-class Unsupported(Exception):
-    """The simulator does not know that part of the language: teach it, do not guess."""
+class Unsupported(BaseException):
+    """The simulator does not know that part of the language: teach it, do not guess. No handler may catch it."""
 
 
 def _tokens(text: str) -> list[str]:

@@ -10,7 +10,7 @@ CALL_KINDS: Final = ("killed before", "killed after", "throttled", "conflict", "
 # Of a response's body, or of which bytes it holds.
 BODY_KINDS: Final = ("short", "reset", "whole", "shifted")
 # Of the invocation of a function by the state machine.
-INVOKE_KINDS: Final = ("refused", "stillborn", "invoked twice", "unheard")
+INVOKE_KINDS: Final = ("refused", "stillborn", "doomed", "invoked twice", "unheard")
 # Of what the state machine does by itself.
 MACHINE_KINDS: Final = ("verdict", "reader", "writer", "start")
 # Of events on their way.

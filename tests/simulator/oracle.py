@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Final
 
+from tests.simulator.s3 import Version
 from tests.simulator.world import Violation, World
 
 from rangemill import errors
@@ -66,8 +67,10 @@ def outcome_of(world: World, job_id: str) -> Outcome:
         for line in (body.body or b"").splitlines():
             entry = json.loads(line)
             published[entry["line"]] += entry["count"]
-    expected = expected_of(world, job)
-    return Outcome(_bytes(expected - published), _bytes(published - expected), bool(manifest["proof"]["complete"]))
+    expected, rejectable = expected_of(world, job)
+    required = Counter({text: n for text, n in expected.items() if text not in rejectable})
+    allowed = expected if world.mended else required
+    return Outcome(_bytes(required - published), _bytes(published - allowed), bool(manifest["proof"]["complete"]))
 
 
 def _bytes(counts: Counter[str]) -> int:
@@ -84,8 +87,8 @@ def pinned(world: World, job: JobRow) -> list[dict[str, Any]]:
     return found
 
 
-def expected_of(world: World, job: JobRow) -> Counter[str]:
-    """The direct answer: what the job's pinned objects hold, without what their code rejects."""
+def expected_of(world: World, job: JobRow) -> tuple[Counter[str], set[str]]:
+    """The direct answer: what the job's pinned objects hold, and which of it their code may reject."""
     counts: Counter[str] = Counter()
     for pin in pinned(world, job):
         body = world.buckets.written[pin["bucket"], pin["key"], pin["etag"]]
@@ -93,9 +96,7 @@ def expected_of(world: World, job: JobRow) -> Counter[str]:
             counts.update("|".join(record) for record in csv.reader(io.StringIO(body.decode(), newline="")))
         else:
             counts.update(line for line in body.decode().split("\n") if line)
-    if world.mended and job.generation:
-        return counts
-    return Counter({text: n for text, n in counts.items() if not text.startswith(("boom", "die"))})
+    return counts, {text for text in counts if text.startswith(("boom", "die"))}
 
 
 def always(world: World) -> None:
@@ -134,6 +135,34 @@ def at_rest(world: World) -> None:
         told = Counter(notice["status"] for notice in world.notices if notice["job_id"] == job.job_id)
         if told["SUCCEEDED"] > 1 or told["FAILED"] > job.redrives + 1:
             raise Violation(f"people were told of {job.job_id} {dict(told)}")
+
+
+def all_done(world: World) -> None:
+    """What holds after people have resumed and redriven what could be: nothing is lost. Raises `Violation`."""
+    for job in rows(world):
+        if job.status != "SUCCEEDED" and not cannot_succeed(job):
+            raise Violation(f"{job.job_id} does not succeed: {job.status} {job.error}")
+    for name in ("versioned", "plain"):
+        for key in world.buckets.keys(name):
+            version = world.buckets.newest(name, key)
+            pipeline = key.partition("/")[0]
+            if version is None or pipeline not in world.catalog.entries:
+                continue
+            taken = [
+                job
+                for job in rows(world)
+                if job.pipeline == pipeline and job.origin != "submit" and _asks_for(world, job, name, key, version)
+            ]
+            if not taken:
+                raise Violation(f"s3://{name}/{key} was never taken up")
+            if len(taken) > 1 and world.buckets.buckets[name].versioned:
+                raise Violation(f"s3://{name}/{key} has {len(taken)} jobs")
+
+
+def _asks_for(world: World, job: JobRow, bucket: str, key: str, version: Version) -> bool:
+    asked = document(world, f"jobs/{job.job_id}/request.json")["objects"]
+    identity = (bucket, key, version.version_id if world.buckets.buckets[bucket].versioned else None, version.etag)
+    return any((o["bucket"], o["key"], o.get("version_id"), o.get("etag")) == identity for o in asked)
 
 
 def cannot_succeed(job: JobRow) -> bool:

@@ -44,6 +44,7 @@ class Invocation:
         self.name = name
         self.deadline = world.now + seconds
         self.calls = 0
+        self.doomed: int | None = None  # how many calls it has left
         self.ended = False
         self.answer: Any = None
         self.error: BaseException | None = None
@@ -116,6 +117,8 @@ class Invocation:
         self._world.now += _CALL_SECONDS
         self.require_alive()
         self.calls += 1
+        if self.doomed is not None and self.calls > self.doomed:
+            self.die("Runtime.ExitError")
         fault = self._world.fault_of(self, service, operation, request)
         self._world.answered(self.name, throttled=fault == "throttled")
         if fault == "killed before":

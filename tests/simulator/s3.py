@@ -45,12 +45,14 @@ class Buckets:
         self.written: dict[tuple[str, str, str], bytes] = {}  # (bucket, key, ETag) -> body, for whoever compares
         self._now = now
         self._versions = 0
+        self.published = 0  # writes of what readers see
 
     def put(self, bucket: str, key: str, body: bytes) -> Version:
         """A new version, or in place of the old one."""
         etag = hashlib.md5(body, usedforsecurity=False).hexdigest()
         self.written[bucket, key, etag] = body
         self._versions += 1
+        self.published += key.startswith("results/")
         own = self.buckets[bucket]
         name = f"v{self._versions:06d}" if own.versioned else "null"
         version = Version(name, body, etag, self._now())

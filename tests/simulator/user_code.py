@@ -24,6 +24,8 @@ format: {{type: text}}
 apply: {{python: "{NAME}:Lines"}}
 """
 
+ALL: Final = (LINES, STRICT, ROWS, BATCH)
+
 Counts = dict[str, int]
 
 

@@ -115,6 +115,8 @@ class World:
             },
         )
         self.mended = False
+        self.state_events: list[tuple[str, dict[str, Any]]] = []  # what the machine has invoked, to be repeated
+        self._watched = -1
         self.user_code = user_code.module(self)
         self.watch: Callable[[World], None] | None = None
         self._later: list[tuple[float, Callable[[], None]]] = []
@@ -155,7 +157,8 @@ class World:
             self._pressures[name].note(throttled=throttled)
 
     def moment(self) -> datetime:
-        """The clock."""
+        """The clock; it never shows the same twice."""
+        self.now += 1e-6
         return EPOCH + timedelta(seconds=self.now - EPOCH.timestamp())
 
     def sleep(self, seconds: float) -> None:
@@ -213,6 +216,8 @@ class World:
     def begin(self, function: str, event: dict[str, Any]) -> Invocation:
         """A function begins to run."""
         self.invoked[function] = self.invoked.get(function, 0) + 1
+        if "execution_arn" in event or function == "Apply":
+            self.state_events.append((function, event))
         request_id = f"r{sum(self.invoked.values()):06d}"
         handler = lambdas.handler_modules()[function].handler
         seconds = lambdas.timeout_seconds(function)
@@ -243,6 +248,8 @@ class World:
             self.note(f"{function}: {fault}")
         if fault == "stillborn":
             first.kill()
+        elif fault == "doomed":
+            first.doomed = self.random.randrange(10)
         elif fault == "invoked twice":
             pending.invocations.append(self.begin(function, payload))
         elif fault == "unheard":
@@ -336,6 +343,11 @@ class World:
 
     # --- time --------------------------------------------------------------------------------------------------------
 
+    def deploy(self) -> None:
+        """Other code, from now on."""
+        self._tokens += 1
+        self.code = CodeIdentity("core", f"pipelines {self._tokens}", "dependencies")
+
     def later(self, due: float, act: Callable[[], None]) -> None:
         """Something happens at that moment, or soon after it."""
         self._later.append((due, act))
@@ -357,7 +369,8 @@ class World:
             return self._skip()
         self.steps += 1
         ready[self.random.randrange(len(ready))]()
-        if self.watch is not None:
+        if self.watch is not None and self._watched < self.buckets.published:
+            self._watched = self.buckets.published
             self.watch(self)
         return True
 
@@ -405,6 +418,8 @@ class World:
     def _go_on(self, invocation: Invocation) -> None:
         invocation.step(self.random.choice((1, 1, 2, 4, 8, 1_000)))
         error = invocation.error
+        if isinstance(error, Unsupported):
+            raise error
         if invocation.ended and isinstance(error, Exception):
             self.note(f"{invocation.name} raised {type(error).__name__}: {error}"[:300])
             if not isinstance(error, RangemillError):

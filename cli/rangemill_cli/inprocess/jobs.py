@@ -197,10 +197,15 @@ class MemoryJobs(MemoryBatches):
                 raise Superseded(f"generation {generation} of job {job_id} is not the one that carries it")
             return True
 
-    def succeed(self, job_id: str, generation: int, ended: str, cost_usd: float, result: dict[str, Any]) -> None:
-        """RUNNING to SUCCEEDED; repeating it is success. Raises `Superseded`."""
+    def succeed(self, job_id: str, generation: int, ended: str, cost_usd: float, result: dict[str, Any]) -> bool:
+        """RUNNING to SUCCEEDED; False when somebody else has done it before. Raises `Superseded`."""
         changes = {"status": "SUCCEEDED", "ended": ended, "cost_usd": cost_usd, "result": result, "error": None}
-        self._fenced(job_id, generation, changes, "SUCCEEDED")
+        if self._update(job_id, changes, lambda row: _carries(row, generation)):
+            return True
+        row = self.load(job_id)
+        if row.generation != generation or row.status != "SUCCEEDED":
+            raise Superseded(f"generation {generation} of job {job_id} is not the one that carries it")
+        return row.ended == ended
 
     def fail(self, job_id: str, generation: int, ended: str, error: dict[str, Any]) -> bool:
         """RUNNING or WAITING to FAILED; False when the row is another generation's or ended already."""
@@ -260,12 +265,6 @@ class MemoryJobs(MemoryBatches):
         with self._lock:
             history = dict(self._generations.get(job_id, {}))
         yield from (history[generation] for generation in sorted(history))
-
-    def _fenced(self, job_id: str, generation: int, changes: dict[str, Any], status: Status) -> None:
-        if not self._update(job_id, changes, lambda row: _carries(row, generation)):
-            row = self.load(job_id)
-            if row.generation != generation or row.status != status:
-                raise Superseded(f"generation {generation} of job {job_id} is not the one that carries it")
 
     def _require(self, job_id: str, generation: int) -> JobRow:
         row = self.load(job_id)

@@ -32,7 +32,11 @@ def run(failure: Failure, gateways: Gateways) -> bool:
     """Mark the job; False when the row is another generation's or ended already, and then nobody is told."""
     row = gateways.jobs.load(failure.job_id)
     error = describe(failure, row.error)
-    marked = gateways.jobs.fail(failure.job_id, failure.generation, now_text(gateways.clock()), error)
+    ended = now_text(gateways.clock())
+    marked = gateways.jobs.fail(failure.job_id, failure.generation, ended, error)
+    if not marked:  # by this call all the same, where its answer was lost and boto3 has sent it again
+        now = gateways.jobs.load(failure.job_id)
+        marked = (now.status, now.ended) == ("FAILED", ended)
     if marked:
         gateways.notices.publish(
             f"Rangemill: {row.pipeline} failed",

@@ -49,8 +49,8 @@ def run(message: StateMessage, gateways: Gateways, running: CodeIdentity) -> Con
     gateways.store.put(f"{root}_manifest.json", _pretty(manifest))
     if len(output) > _ROW_OUTPUTS:
         summary["output"] = [gateways.store.uri(f"{root}_manifest.json")]
-    gateways.jobs.succeed(row.job_id, context.generation, ended, summary["cost_usd"], summary)
-    gateways.notices.publish(f"Rangemill: {row.pipeline} succeeded", summary)
+    if gateways.jobs.succeed(row.job_id, context.generation, ended, summary["cost_usd"], summary):
+        gateways.notices.publish(f"Rangemill: {row.pipeline} succeeded", summary)
     return done
 
 

@@ -116,8 +116,8 @@ class Jobs(Protocol):
     ) -> bool:
         """The job rests: paused, cancelled, or at its cost cap; False when `desired` is not what people want now."""
 
-    def succeed(self, job_id: str, generation: int, ended: str, cost_usd: float, result: dict[str, Any]) -> None:
-        """RUNNING to SUCCEEDED; repeating it is success."""
+    def succeed(self, job_id: str, generation: int, ended: str, cost_usd: float, result: dict[str, Any]) -> bool:
+        """RUNNING to SUCCEEDED; False when somebody else has done it before, and has told people."""
 
     def fail(self, job_id: str, generation: int, ended: str, error: dict[str, Any]) -> bool:
         """RUNNING or WAITING to FAILED; False when the row is another generation's or ended already."""

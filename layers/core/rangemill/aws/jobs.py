@@ -156,11 +156,17 @@ class DynamoJobs(DynamoBatches):
             raise Superseded(f"generation {generation} of job {job_id} is not the one that carries it")
         return row.status == status
 
-    def succeed(self, job_id: str, generation: int, ended: str, cost_usd: float, result: dict[str, Any]) -> None:
-        """RUNNING to SUCCEEDED; repeating it is success. Raises `Superseded`."""
+    def succeed(self, job_id: str, generation: int, ended: str, cost_usd: float, result: dict[str, Any]) -> bool:
+        """RUNNING to SUCCEEDED; False when somebody else has done it before. Raises `Superseded`."""
         # An error that a retry has overcome is none of the job's.
         changes = {"status": "SUCCEEDED", "ended": ended, "cost_usd": cost_usd, "result": result, "error": None}
-        self._fenced(job_id, generation, changes, "SUCCEEDED")
+        mine = {":mine": generation, ":running": "RUNNING"}
+        if self._update(job_id, changes, "#generation = :mine AND #status = :running", mine):
+            return True
+        row = self.load(job_id)
+        if row.generation != generation or row.status != "SUCCEEDED":
+            raise Superseded(f"generation {generation} of job {job_id} is not the one that carries it")
+        return row.ended == ended  # boto3 sends a write again whose answer was lost
 
     def fail(self, job_id: str, generation: int, ended: str, error: dict[str, Any]) -> bool:
         """RUNNING or WAITING to FAILED; False when the row is another generation's or ended already."""
@@ -241,13 +247,6 @@ class DynamoJobs(DynamoBatches):
                     yield from_item(item, kind)
         except (ClientError, BotoCoreError) as error:
             failures.raise_named(error, f"query table {self._table}")
-
-    def _fenced(self, job_id: str, generation: int, changes: dict[str, Any], status: Status) -> None:
-        mine = {":mine": generation, ":running": "RUNNING"}
-        if not self._update(job_id, changes, "#generation = :mine AND #status = :running", mine):
-            row = self.load(job_id)
-            if row.generation != generation or row.status != status:
-                raise Superseded(f"generation {generation} of job {job_id} is not the one that carries it")
 
     def _update(self, job_id: str, changes: dict[str, Any], condition: str, values: dict[str, Any]) -> bool:
         return self._write(

@@ -1,0 +1,234 @@
+"""How it must behave: the ten promises of docs/reliability.md, each in many orders of the same things."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from tests.simulator import oracle, user_code
+from tests.simulator.faults import Armed, Rate
+from tests.simulator.world import World
+
+from rangemill import control
+from rangemill.gateways import Gateways
+from rangemill.messages import JobRow
+
+SEEDS = range(3)
+LINES = b"".join(b"line %03d\n" % n for n in range(60))
+MANY = b"".join(b"line %03d\n" % n for n in range(400))  # at a budget of 90 events waves of nine slots, six of them
+
+
+@contextmanager
+def a_world(seed: int, *rates: Rate, **variables: str) -> Iterator[World]:
+    """A world in which readers are watched at every moment."""
+    with World(seed, user_code.ALL, variables, is_local=bool(seed % 2)) as world:
+        world.tick("Admit")
+        world.run()
+        world.watch = oracle.always
+        world.faults.rates += rates
+        yield world
+
+
+def only_job(world: World) -> JobRow:
+    (job,) = oracle.rows(world)
+    return job
+
+
+def succeeded(world: World) -> JobRow:
+    """The one job, once nobody has anything to do any more: exact, proved, told of once."""
+    world.settle()
+    oracle.at_rest(world)
+    job = only_job(world)
+    assert job.status == "SUCCEEDED", job.error
+    oracle.require_exact(world, job.job_id)
+    assert [notice["status"] for notice in world.notices].count("SUCCEEDED") <= 1
+    return job
+
+
+def until(world: World, status: str, wave: int = 0) -> JobRow:
+    """Let the world go on until the only job is there."""
+    for _ in range(20_000):
+        jobs = oracle.rows(world)
+        if jobs and jobs[0].status == status and jobs[0].wave >= wave:
+            return jobs[0]
+        if jobs and jobs[0].status not in ("WAITING", "RUNNING"):
+            break
+        if not world.step():
+            world.pass_time(60)
+            world.tick("Admit")
+    raise AssertionError(f"never {status}: {oracle.rows(world)}")
+
+
+def somebody(world: World, act: str, job_id: str, **how: str) -> JobRow:
+    """A person's command, while the world goes on."""
+
+    def do(gateways: Gateways) -> JobRow:
+        return getattr(control, act)(job_id, *how.values(), gateways)
+
+    command = world.person("person", do)
+    while not command.ended:
+        world.step()
+    if command.error is not None:
+        raise command.error
+    return command.answer
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_1_half_of_all_workers_are_killed(seed):
+    with a_world(seed, Rate("doomed", 0.5, "Apply"), RANGE_BYTES="128") as world:
+        world.upload("versioned", "lines/a", LINES)
+        assert succeeded(world).totals.records == 60
+        assert world.faults.befallen["doomed"] > 0
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_2_every_event_comes_three_times_and_every_state_runs_twice(seed):
+    with a_world(seed, Rate("event twice", 1.0), Rate("invoked twice", 1.0)) as world:
+        world.upload("versioned", "lines/a", LINES)
+        succeeded(world)
+        assert [notice["status"] for notice in world.notices] == ["SUCCEEDED"]
+        assert world.invoked["Ingest"] == 3
+        assert world.invoked["Finish"] == 2
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_3_a_record_that_raises_is_kept_and_the_others_are_right(seed):
+    body = b"".join(b"boom\n" if n == 1234 else b"line %05d\n" % n for n in range(3_000))
+    with a_world(seed, RANGE_BYTES="4096") as world:
+        world.upload("versioned", "lines/a", body)
+        job = succeeded(world)
+        assert (job.totals.records, job.totals.rejects) == (3_000, 1)
+        (kept,) = world.buckets.keys("work", f"jobs/{job.job_id}/rejects/")
+        version = world.buckets.newest("work", kept)
+        assert version is not None
+        assert version.body is not None
+        assert f'"offset":{body.index(b"boom")}'.encode() in version.body
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("how", ["overwritten", "deleted"])
+def test_6_a_versioned_object_that_changes_is_finished_as_pinned(seed, how):
+    with a_world(seed, Rate("event lost", 1.0), HISTORY_BUDGET_EVENTS="90") as world:
+        world.upload("versioned", "lines/a", MANY)
+        world.tick("Sweep")
+        job = until(world, "RUNNING", wave=1)
+        if how == "overwritten":
+            world.buckets.put("versioned", "lines/a", b"something else\n" * 30)
+        else:
+            world.buckets.delete("versioned", "lines/a")
+        world.catalog = type(world.catalog)({}, [])  # nobody is to take up the new one
+        assert succeeded(world).job_id == job.job_id
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("how", ["overwritten", "deleted"])
+def test_6_an_unversioned_object_that_changes_fails_by_name_and_nothing_is_published(seed, how):
+    with a_world(seed, HISTORY_BUDGET_EVENTS="90") as world:
+        world.upload("plain", "lines/a", MANY)
+        job = until(world, "RUNNING", wave=1)
+        if how == "overwritten":
+            world.buckets.put("plain", "lines/a", b"something else\n" * 30)
+        else:
+            world.buckets.delete("plain", "lines/a")
+        world.catalog = type(world.catalog)({}, [])
+        wave = oracle.row(world, job.job_id).wave
+        world.settle()
+        oracle.at_rest(world)
+        after = only_job(world)
+        assert (after.status, after.error and after.error["type"]) == (
+            "FAILED",
+            "ObjectChanged" if how == "overwritten" else "ObjectMissing",
+        )
+        assert after.wave <= wave + 2  # the one under way, and the one that found it
+        assert not world.buckets.keys("work", "results/")
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_7_a_job_that_is_paused_for_months_goes_on(seed):
+    with a_world(seed, HISTORY_BUDGET_EVENTS="90") as world:
+        world.upload("versioned", "lines/a", MANY)
+        job = until(world, "RUNNING", wave=1)
+        somebody(world, "pause", job.job_id)
+        world.settle()
+        paused = only_job(world)
+        if paused.status == "PAUSED":  # else the pause came in the last wave
+            invoked = world.invoked["Apply"]
+            world.pass_time(90 * 24 * 3600)
+            world.settle()
+            assert world.invoked["Apply"] == invoked  # it costs nothing
+            somebody(world, "resume", job.job_id)
+        assert succeeded(world).totals.records == 400
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("code", ["same", "new", "restart"])
+def test_7_a_cancelled_job_is_redriven_and_only_what_is_missing_runs_again(seed, code):
+    with a_world(seed, HISTORY_BUDGET_EVENTS="90") as world:
+        world.upload("versioned", "lines/a", MANY)
+        job = until(world, "RUNNING", wave=2)
+        somebody(world, "cancel", job.job_id)
+        world.settle()
+        cancelled = only_job(world)
+        assert cancelled.status == "CANCELLED"
+        assert not world.buckets.keys("work", "results/")
+        slots = cancelled.totals.slots
+        if code != "same":
+            world.deploy()
+        somebody(world, "redrive", job.job_id, code=code)
+        done = succeeded(world)
+        ranges = done.totals.ranges
+        again = done.totals.slots - slots
+        assert again == ranges if code == "restart" else again == ranges - cancelled.totals.ranges
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_8_every_wave_is_a_generation_and_workers_and_states_are_killed(seed):
+    rates = [Rate("doomed", 0.1, function) for function in ("Plan", "Fetch", "Apply", "Aggregate", "Finish")]
+    with a_world(seed, *rates, HISTORY_BUDGET_EVENTS="90", RANGE_BYTES="128") as world:
+        world.upload("versioned", "lines/a", MANY)
+        job = succeeded(world)
+        assert job.generation >= 3
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_9_an_old_generation_that_wakes_up_has_no_effect(seed):
+    with a_world(seed, HISTORY_BUDGET_EVENTS="90") as world:
+        world.upload("versioned", "lines/a", MANY)
+        job = until(world, "RUNNING", wave=2)
+        old = next(iter(world.executions.values()))
+        world.start_execution(f"{job.job_id}-g1", f'{{"job_id":"{job.job_id}","generation":1}}')
+        until(world, "RUNNING", wave=3)
+        for function, event in list(world.state_events):
+            world.begin(function, event)  # all that was ever invoked, once more, in any order
+        done = succeeded(world)
+        assert done.generation >= 1
+        assert old.status == "SUCCEEDED"  # it has ended quietly
+        assert done.totals.slots == done.totals.ranges
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_9_a_console_redrive_of_a_stopped_execution_is_fenced_or_carries_on(seed):
+    with a_world(seed, HISTORY_BUDGET_EVENTS="90") as world:
+        world.upload("versioned", "lines/a", MANY)
+        job = until(world, "RUNNING", wave=2)
+        execution = next(e for e in world.executions.values() if e.status == "RUNNING")
+        execution.stop("ABORTED")
+        if seed % 2:
+            world.settle()
+            assert only_job(world).status == "FAILED"
+        execution.redrive()
+        world.settle()
+        after = only_job(world)
+        if after.status == "FAILED":
+            assert world.executions[execution.arn].status == "SUCCEEDED"  # quietly, as one that was superseded
+            somebody(world, "redrive", job.job_id, code="same")
+        assert succeeded(world).totals.records == 400
+
+
+@pytest.mark.parametrize("when", ["killed before", "killed after"])
+@pytest.mark.parametrize("call", range(16))
+def test_10_a_finish_that_dies_at_any_moment_is_completed_by_its_repeat(call, when):
+    with a_world(call) as world:
+        world.faults.armed.append(Armed(when, call, "Finish"))
+        world.upload("versioned", "lines/a", LINES)
+        succeeded(world)
+        assert world.invoked["Finish"] == (2 if world.faults.befallen[when] else 1)
