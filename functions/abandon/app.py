@@ -24,6 +24,7 @@ def wired() -> Gateways:
         work_bucket=settings.work_bucket,
         job_table=settings.job_table,
         topic_arn=settings.topic_arn,
+        admit_function=settings.admit_function,
     )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import boto3
 
-from rangemill import admission, catalog
+from rangemill import admission, admit, catalog
 from rangemill.aws import gateways
 from rangemill.gateways import Gateways
 from rangemill.observability import LambdaContext, observed
@@ -14,8 +14,8 @@ from rangemill.settings import AdmitSettings
 
 
 @cache
-def wired() -> tuple[Gateways, int]:
-    """Clients and settings, made once per cold start."""
+def wired() -> tuple[Gateways, admit.Limits]:
+    """Clients and limits, made once per cold start."""
     settings = AdmitSettings.from_environment(os.environ)
     world = gateways.make(
         boto3.Session(),
@@ -23,13 +23,13 @@ def wired() -> tuple[Gateways, int]:
         job_table=settings.job_table,
         state_machine_arn=settings.state_machine_arn,
     )
-    return world, settings.max_running_jobs
+    return world, admit.limits_of(world, settings)
 
 
 @observed
 def handler(_event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
     """The schedule's tick → which jobs were started or could not be, and how many batches were closed."""
-    world, max_running_jobs = wired()
+    world, limits = wired()
     admission.note_active(catalog.deployed(), world)
-    done = admission.admit(catalog.deployed(), world, max_running_jobs)
+    done = admit.run(catalog.deployed(), world, limits)
     return {"started": len(done.started), "closed_batches": len(done.closed_batches), "failed": done.failed}

@@ -20,7 +20,12 @@ from rangemill.states import guarded
 def wired() -> tuple[Gateways, aggregate.Machine]:
     """Clients and settings, made once per cold start."""
     settings = AggregateSettings.from_environment(os.environ)
-    world = gateways.make(boto3.Session(), work_bucket=settings.work_bucket, job_table=settings.job_table)
+    world = gateways.make(
+        boto3.Session(),
+        work_bucket=settings.work_bucket,
+        job_table=settings.job_table,
+        admit_function=settings.admit_function,
+    )
     return world, aggregate.Machine(settings.apply_memory_mb, settings.apply_architecture)
 
 

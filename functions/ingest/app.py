@@ -9,7 +9,7 @@ from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, pro
 from aws_lambda_powertools.utilities.data_classes import S3EventBridgeNotificationEvent
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
-from rangemill import admission, catalog
+from rangemill import admission, admit, catalog
 from rangemill.aws import gateways
 from rangemill.gateways import Gateways
 from rangemill.messages import ObjectRef
@@ -20,8 +20,8 @@ NO_PIPELINE = "(none)"
 
 
 @cache
-def wired() -> tuple[Gateways, IngestSettings]:
-    """Clients and settings, made once per cold start."""
+def wired() -> tuple[Gateways, IngestSettings, admit.Limits]:
+    """Clients, settings and limits, made once per cold start."""
     settings = IngestSettings.from_environment(os.environ)
     world = gateways.make(
         boto3.Session(),
@@ -32,7 +32,7 @@ def wired() -> tuple[Gateways, IngestSettings]:
     for mistake in catalog.deployed().mistakes:  # `rangemill check` refuses these; the other pipelines go on
         logger.error("a deployed pipeline cannot be read", extra={"mistake": mistake.message})
         measure(mistake.file, BrokenPipelines=1)
-    return world, settings
+    return world, settings, admit.limits_of(world, settings)
 
 
 @observed
@@ -40,8 +40,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """SQS batch → the messages that go back to the queue; all of them is no different from some."""
     processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
     answer = process_partial_response(event, _take, processor, context)
-    world, settings = wired()
-    admission.admit(catalog.deployed(), world, settings.max_running_jobs)
+    world, _, limits = wired()
+    admit.run(catalog.deployed(), world, limits)
     return dict(answer)
 
 
@@ -50,7 +50,7 @@ def _take(record: SQSRecord) -> None:
     # Raw: EventBridge gives the plain key, and Powertools' `.key` would turn a `+` of its name into a space.
     key = found.object["key"]
     ref = ObjectRef(found.bucket.name, key, found.object.get("version-id"), found.object.etag, found.object.size)
-    world, settings = wired()
+    world, settings, _ = wired()
     verdicts = admission.ingest(ref, catalog.deployed(), world, settings.input_buckets)
     logger.info("ingested", extra={"bucket": ref.bucket, "key": ref.key, "verdicts": verdicts})
     for pipeline, verdict in verdicts.items():

@@ -6,7 +6,7 @@ from typing import Any
 
 import boto3
 
-from rangemill import admission, catalog, lost, retention
+from rangemill import admission, admit, catalog, lost, retention
 from rangemill.aws import gateways
 from rangemill.gateways import Gateways
 from rangemill.limits import STOP_MARGIN_MS
@@ -15,8 +15,8 @@ from rangemill.settings import SweepSettings
 
 
 @cache
-def wired() -> tuple[Gateways, SweepSettings]:
-    """Clients and settings, made once per cold start."""
+def wired() -> tuple[Gateways, SweepSettings, admit.Limits]:
+    """Clients, settings and limits, made once per cold start."""
     settings = SweepSettings.from_environment(os.environ)
     world = gateways.make(
         boto3.Session(),
@@ -25,13 +25,13 @@ def wired() -> tuple[Gateways, SweepSettings]:
         state_machine_arn=settings.state_machine_arn,
         topic_arn=settings.topic_arn,
     )
-    return world, settings
+    return world, settings, admit.limits_of(world, settings)
 
 
 @observed
 def handler(_event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """The schedule's tick → how many objects were taken, by pipeline."""
-    world, settings = wired()
+    world, settings, limits = wired()
     bounds = admission.SweepBounds(
         settings.sweep_lookback_seconds,
         settings.sweep_max_starts,
@@ -41,6 +41,6 @@ def handler(_event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     taken = admission.sweep(catalog.deployed(), world, list(settings.input_buckets), bounds)
     for pipeline, objects in taken.items():
         measure(pipeline, ObjectsTaken=objects)
-    admission.admit(catalog.deployed(), world, settings.max_running_jobs)
+    admit.run(catalog.deployed(), world, limits)
     forgotten = retention.forget_old_jobs(world, settings.retention_days)
     return {"taken": taken, "forgotten": len(forgotten), "lost": lost_jobs}

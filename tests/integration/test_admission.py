@@ -11,11 +11,14 @@ import pytest
 
 from rangemill import admission, lost, pages
 from rangemill.admission import SweepBounds
+from rangemill.admit import Admitted
+from rangemill.admit import run as run_admit
 from rangemill.catalog import Catalog, Entry
 from rangemill.errors import Transient
 from rangemill.gateways import Gateways
 from rangemill.messages import JobRow, ObjectRef, now_text
 from rangemill.pipeline import parse_pipeline
+from rangemill.sharing import Limits
 
 BUCKET = "input-bucket"
 EACH = "name: logs\nmatch: {prefix: in/, suffix: .log}\nformat: {type: text}\napply: {python: m:C}\n"
@@ -43,13 +46,8 @@ def waiting(gateways: Gateways) -> list[JobRow]:
     return list(gateways.jobs.by_status("WAITING"))
 
 
-def admit(gateways: Gateways, catalog: Catalog, most: int = 100) -> admission.Admitted:
-    return admission.admit(catalog, gateways, most)
-
-
-@pytest.fixture(autouse=True)
-def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(admission, "_LOCK_PAUSE_SECONDS", 0.0)
+def admit(gateways: Gateways, catalog: Catalog, most: int = 100) -> Admitted:
+    return run_admit(catalog, gateways, Limits(most, 1_000, 1))
 
 
 # --- ingest ----------------------------------------------------------------------------------------------------------
@@ -177,7 +175,7 @@ def test_whoever_finds_admission_taken_leaves_it(s3: Any, gateways: Gateways, cl
     catalog = catalog_of(EACH)
     ingest(upload(s3, "in/a.log"), catalog, gateways)
     gateways.jobs.lock("admit", "somebody", clock(), 60)
-    assert admit(gateways, catalog) == admission.Admitted([], [], [])
+    assert admit(gateways, catalog) == Admitted([], [], [])
     clock.forward(seconds=121)  # somebody died
     assert len(admit(gateways, catalog).started) == 1
 

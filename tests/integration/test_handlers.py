@@ -10,12 +10,14 @@ from typing import Any
 
 import pytest
 
-from rangemill import abandon, admission, aggregate, apply, fetch, finish, lost, plan, retention
+from rangemill import abandon, admission, admit, aggregate, apply, fetch, finish, lost, plan, retention
 from rangemill.errors import BadRequest, Superseded, Transient, UnknownJob
 from rangemill.messages import Context, MapInput, ObjectRef, StateMessage
+from rangemill.sharing import Limits
 
 ROOT = Path(__file__).parents[2]
 JOB = "access-logs-36lft7iyq2z4lse7f74y"
+LIMITS = Limits(10, 900, 100)
 
 
 @dataclass
@@ -153,10 +155,10 @@ def test_apply_answers_nothing_and_measures_what_it_published(monkeypatch, world
 
 def ingest(monkeypatch: Any, world: Any, take: Callable[[ObjectRef], Any]) -> Any:
     module = app("ingest")
-    settings = SimpleNamespace(input_buckets=("rangemill-input",), max_running_jobs=10)
-    monkeypatch.setattr(module, "wired", lambda: (world, settings))
+    settings = SimpleNamespace(input_buckets=("rangemill-input",))
+    monkeypatch.setattr(module, "wired", lambda: (world, settings, LIMITS))
     monkeypatch.setattr(admission, "ingest", lambda ref, *_: take(ref))
-    monkeypatch.setattr(admission, "admit", lambda *_: None)
+    monkeypatch.setattr(admit, "run", lambda *_: None)
     return module
 
 
@@ -227,20 +229,18 @@ def test_abandon_lets_an_execution_that_somebody_started_by_hand_rest(monkeypatc
 
 
 def test_schedules_admit_and_sweep(monkeypatch, world):
-    monkeypatch.setattr(admission, "admit", lambda *_: admission.Admitted(["a"], [], ["b"]))
+    monkeypatch.setattr(admit, "run", lambda *_: admit.Admitted(["a"], [], ["b"]))
     monkeypatch.setattr(admission, "sweep", lambda *_: {"access-logs": 3})
-    admit = app("admit")
-    monkeypatch.setattr(admit, "wired", lambda: (world, 10))
-    assert admit.handler(sample("admit/schedule"), LambdaContext()) == {
+    module = app("admit")
+    monkeypatch.setattr(module, "wired", lambda: (world, LIMITS))
+    assert module.handler(sample("admit/schedule"), LambdaContext()) == {
         "started": 1,
         "closed_batches": 0,
         "failed": ["b"],
     }
     sweep = app("sweep")
-    settings = SimpleNamespace(
-        sweep_lookback_seconds=1, sweep_max_starts=1, input_buckets=("b",), max_running_jobs=1, retention_days=1
-    )
-    monkeypatch.setattr(sweep, "wired", lambda: (world, settings))
+    settings = SimpleNamespace(sweep_lookback_seconds=1, sweep_max_starts=1, input_buckets=("b",), retention_days=1)
+    monkeypatch.setattr(sweep, "wired", lambda: (world, settings, LIMITS))
     monkeypatch.setattr(retention, "forget_old_jobs", lambda *_: ["old"])
     monkeypatch.setattr(lost, "mark_lost_jobs", lambda *_: ["gone"])
     answer = sweep.handler(sample("sweep/schedule"), LambdaContext())

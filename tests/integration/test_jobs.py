@@ -44,6 +44,12 @@ FULL = JobRow(
     redrives=3,
     plan_number=2,
     restarted_after_wave=9,
+    document="jobs/p-full/document",
+    grant=7,
+    held=8,
+    leased_until=T1,
+    own_workers=70,
+    wants=60,
 )
 
 
@@ -545,3 +551,70 @@ def test_a_row_does_not_grow_with_the_job(dynamodb: Any) -> None:
         item = dynamodb.get_item(TableName="jobs", Key={"pk": {"S": "JOB#p-1"}, "sk": {"S": "JOB"}})["Item"]
         sizes.append(len(str(item)))
     assert max(sizes) - min(sizes) <= 4
+
+
+# --- leases ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_lease_is_written_only_to_the_row_that_was_seen(jobs: Any) -> None:
+    row = running(jobs)
+    assert (row.grant, row.held, row.leased_until) == (None, None, None)
+    assert jobs.lease(row, grant=8, held=8, leased_until=T1) is True
+    assert jobs.lease(row, grant=9, held=9, leased_until=T1) is False  # another `admit` was first
+    seen = jobs.load("p-1")
+    assert (seen.grant, seen.held, seen.leased_until) == (8, 8, T1)
+    assert jobs.lease(seen, grant=5) is True
+    lowered = jobs.load("p-1")
+    assert (lowered.grant, lowered.held, lowered.leased_until) == (5, 8, T1)
+    for changed in ({"status": "PAUSED"}, {"generation": 1}):
+        assert jobs.lease(msgspec.structs.replace(lowered, **changed), grant=1) is False
+
+
+def test_the_commit_renews_the_lease_and_holds_what_is_granted_at_that_moment(jobs: Any) -> None:
+    row = running(jobs)
+    jobs.lease(row, grant=8, held=8, leased_until=T0)
+    jobs.lease(jobs.load("p-1"), grant=5)
+    after = jobs.commit("p-1", 0, wave(1), "c/1", Totals(), 0.0, leased_until=T1, wants=3)
+    assert (after.grant, after.held, after.leased_until, after.wants) == (5, 5, T1, 3)
+    with pytest.raises(Superseded):  # of another generation: nothing is renewed
+        jobs.commit("p-1", 1, wave(2, 1), "c/2", Totals(), 0.0, leased_until=T0, wants=9)
+    assert jobs.load("p-1") == after
+
+
+def test_a_commit_of_a_job_without_a_lease_gives_it_none(jobs: Any) -> None:
+    running(jobs)
+    after = commit(jobs, 0, 1, "c/1")
+    assert (after.grant, after.held, after.leased_until) == (None, None, None)
+
+
+def test_more_workers_are_taken_up_only_as_far_as_they_are_granted(jobs: Any) -> None:
+    row = running(jobs)
+    assert jobs.take_grant("p-1", 0, 3, T1) is False  # nothing was leased
+    jobs.lease(row, grant=8, held=4, leased_until=T0)
+    assert jobs.take_grant("p-1", 0, 9, T1) is False
+    assert jobs.take_grant("p-1", 1, 8, T1) is False
+    assert jobs.take_grant("p-1", 0, 8, T1) is True
+    assert jobs.take_grant("p-1", 0, 5, T1) is False  # never fewer: a wave may be using them
+    after = jobs.load("p-1")
+    assert (after.grant, after.held, after.leased_until) == (8, 8, T1)
+
+
+def test_a_lease_is_given_away_unless_it_was_renewed_and_its_job_wakes_with_one_worker(jobs: Any) -> None:
+    jobs.lease(running(jobs), grant=8, held=8, leased_until=T0)
+    seen = jobs.load("p-1")
+    jobs.commit("p-1", 0, wave(1), "c/1", Totals(), 0.0, leased_until=T1)
+    assert jobs.lease(seen, grant=0, held=0) is False
+    assert jobs.lease(jobs.load("p-1"), grant=0, held=0) is True
+    gone = jobs.load("p-1")
+    assert (gone.grant, gone.held, gone.leased_until) == (0, 0, None)
+    assert jobs.take_grant("p-1", 0, 2, T1) is False
+    assert jobs.take_grant("p-1", 0, 1, T1) is True
+    awake = jobs.load("p-1")
+    assert (awake.grant, awake.held, awake.leased_until) == (0, 1, T1)
+
+
+def test_a_plan_tells_how_many_workers_the_job_may_have_and_has_slots_for(jobs: Any) -> None:
+    jobs.create(ROW)
+    jobs.take_generation("p-1", 0, "arn", T0)
+    row = jobs.planned("p-1", 0, "c/0", 1, 100, own_workers=70, wants=9)
+    assert (row.own_workers, row.wants) == (70, 9)

@@ -17,6 +17,7 @@ _THROTTLES: Final = {
     "dynamodb": ("ProvisionedThroughputExceededException", 400),
     "stepfunctions": ("ThrottlingException", 400),
     "sns": ("Throttling", 400),
+    "lambda": ("TooManyRequestsException", 429),
 }
 
 

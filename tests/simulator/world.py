@@ -144,6 +144,8 @@ class World:
             return _StepFunctions(self)
         if service == "sns":
             return _Topic(self)
+        if service == "lambda":
+            return _Lambda(self)
         raise Unsupported(f"a client of {service}")
 
     def watch_answers(self, _client: Any, pressure: Pressure) -> None:
@@ -479,6 +481,29 @@ class _StepFunctions:
         if found is None:
             raise client_error(operation, "ExecutionDoesNotExist")
         return found
+
+
+class _Lambda:
+    """What `boto3.client("lambda")` is to the code under test."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def get_account_settings(self) -> dict[str, Any]:
+        """An account as they usually are."""
+        answer = {"AccountLimit": {"ConcurrentExecutions": 1_000, "UnreservedConcurrentExecutions": 1_000}}
+        return dict(self._world.call("lambda", "get_account_settings", {}, lambda: answer))
+
+    def invoke(self, **request: Any) -> dict[str, Any]:
+        """An asynchronous invocation of `admit`."""
+        if (request["FunctionName"], request["InvocationType"]) != ("simulated-admit", "Event"):
+            raise Unsupported(f"an invocation of {request['FunctionName']}")
+
+        def invoke() -> dict[str, Any]:
+            self._world.later(self._world.now, lambda: self._world.at_least_once("Admit", {}))
+            return {"StatusCode": 202}
+
+        return dict(self._world.call("lambda", "invoke", request, invoke))
 
 
 class _Topic:

@@ -45,6 +45,7 @@ ANY_RESOURCE_ACTIONS = {
     "xray:PutTelemetryRecords",
     "xray:GetSamplingRules",
     "xray:GetSamplingTargets",
+    "lambda:GetAccountSettings",
     "logs:CreateLogDelivery",
     "logs:GetLogDelivery",
     "logs:UpdateLogDelivery",
@@ -370,6 +371,8 @@ def test_defaults_of_parameters_are_the_limits_of_the_library():
     assert defaults["RangeBytes"] == limits.RANGE_BYTES
     assert defaults["HistoryBudgetEvents"] == limits.HISTORY_BUDGET_EVENTS
     assert defaults["WorkersPerJob"] == limits.CONCURRENCY
+    assert defaults["MaxRunningJobs"] == limits.MAX_RUNNING_JOBS
+    assert defaults["MaxWorkers"] == limits.MAX_WORKERS
     assert all(parameter.get("Description", "").strip() for parameter in TEMPLATE["Parameters"].values())
 
 
@@ -392,6 +395,25 @@ def test_no_grant_is_for_any_action_or_any_resource():
         if "*" in as_list(statement["Resource"]):
             assert set(actions) <= ANY_RESOURCE_ACTIONS, role
     assert TEMPLATE_TEXT.count('Resource: "*"') == TEMPLATE_TEXT.count("any-resource:")
+
+
+def test_whoever_may_wake_admit_has_its_name_and_the_other_way_round():
+    wakes = {
+        role
+        for role, s in grants()
+        if s["Action"] == "lambda:InvokeFunction" and s["Resource"] == {"Fn::GetAtt": "AdmitFunction.Arn"}
+    }
+    named = {f for f in FUNCTIONS if "ADMIT_FUNCTION" in function_properties(f)["Environment"]["Variables"]}
+    assert (
+        wakes
+        == {f"{function.capitalize()}Role" for function in named}
+        == {"AggregateRole", "FinishRole", "AbandonRole"}
+    )
+
+
+def test_whoever_admits_may_ask_how_many_workers_the_account_allows():
+    asks = {role for role, s in grants() if s["Action"] == "lambda:GetAccountSettings"}
+    assert asks == {"IngestRole", "AdmitRole", "SweepRole"}
 
 
 def test_every_role_is_one_functions_own_and_takes_the_permissions_boundary():

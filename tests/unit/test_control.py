@@ -12,13 +12,14 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from rangemill import abandon, admission, aggregate, apply, control, fetch, keys, pages, plan
+from rangemill import abandon, admission, admit, aggregate, apply, control, fetch, keys, pages, plan
 from rangemill.catalog import Catalog
 from rangemill.errors import UserCodeError, WrongStatus
 from rangemill.gateways import Gateways
 from rangemill.limits import TRANSIENT_MAX_TRIES
 from rangemill.messages import ApplyMessage, CodeIdentity, Context, JobRequest, JobRow, SlotItem, StateMessage
 from rangemill.plan import Defaults
+from rangemill.sharing import Limits
 from rangemill_cli.inprocess.driver import MACHINE, in_this_process, run_job
 from rangemill_cli.inprocess.memory import MemoryExecutions, MemoryJobs, MemoryObjects, MemoryStore, in_memory
 
@@ -164,11 +165,11 @@ def test_a_job_that_rested_for_months_needs_nothing_of_what_expires(world: World
 
 def test_a_job_that_waits_is_paused_and_cancelled_at_once(world: World) -> None:
     assert control.pause(JOB, world.gateways).status == "PAUSED"
-    assert admission.admit(NO_PIPELINES, world.gateways, 10).started == []
+    assert admit.run(NO_PIPELINES, world.gateways, Limits(10, 1_000, 4)).started == []
     assert control.resume(JOB, world.gateways).status == "WAITING"
     row = control.cancel(JOB, world.gateways)
     assert (row.status, row.rest_reason, row.ended is not None) == ("CANCELLED", "cancelled", True)
-    assert admission.admit(NO_PIPELINES, world.gateways, 10).started == []
+    assert admit.run(NO_PIPELINES, world.gateways, Limits(10, 1_000, 4)).started == []
     assert world.carry().wave == 0
     assert not Lines.seen
 
@@ -214,8 +215,8 @@ def test_admit_starts_what_goes_on_like_any_other_job(world: World) -> None:
     world.at_wave(2, lambda: control.pause(JOB, world.gateways))
     generation = world.carry().generation
     control.resume(JOB, world.gateways)
-    assert admission.admit(NO_PIPELINES, world.gateways, 0).started == []
-    assert admission.admit(NO_PIPELINES, world.gateways, 1).started == [JOB]
+    assert admit.run(NO_PIPELINES, world.gateways, Limits(0, 1_000, 4)).started == []
+    assert admit.run(NO_PIPELINES, world.gateways, Limits(1, 1_000, 4)).started == [JOB]
     assert isinstance(world.gateways.executions, MemoryExecutions)
     assert world.gateways.executions.started[-1].endswith(f"{JOB}-g{generation + 1}")
     assert (world.row.status, world.row.generation) == ("RUNNING", generation + 1)

@@ -352,9 +352,9 @@ class Flaky:
                 monkeypatch.setattr(target, name, self._flaky(name, getattr(target, name)))
 
     def _flaky(self, name: str, really: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*arguments: Any) -> Any:
+        def call(*arguments: Any, **named: Any) -> Any:
             self._fail_once(name, "before")
-            answer = really(*arguments)
+            answer = really(*arguments, **named)
             self._fail_once(name, "after")
             return answer
 
@@ -499,12 +499,12 @@ def test_two_aggregates_that_race_commit_one_of_them(objects: MemoryObjects, mon
     really = life.jobs.commit
     second: list[Context] = []
 
-    def commit(*arguments: Any) -> JobRow:
+    def commit(*arguments: Any, **named: Any) -> JobRow:
         if not second:
             monkeypatch.setattr(life.jobs, "commit", really)
             life.work(context, late)  # the other one sees it
             second.append(life.aggregate(context))
-        return really(*arguments)
+        return really(*arguments, **named)
 
     monkeypatch.setattr(life.jobs, "commit", commit)
     following = life.aggregate(context)

@@ -11,7 +11,10 @@ PLAN = {
     "CONCURRENCY": "100",
     "HISTORY_BUDGET_EVENTS": "20000",
 }
-INGEST = {"WORK_BUCKET": "w", "JOB_TABLE": "t", "STATE_MACHINE_ARN": "arn", "MAX_RUNNING_JOBS": "10"}
+INGEST = {"WORK_BUCKET": "w", "JOB_TABLE": "t", "STATE_MACHINE_ARN": "arn", "MAX_RUNNING_JOBS": "10"} | {
+    "MAX_WORKERS": "900",
+    "CONCURRENCY": "100",
+}
 
 
 def test_a_variable_is_a_field_of_its_type():

@@ -149,24 +149,50 @@ class MemoryJobs(MemoryBatches):
             history.setdefault(generation, GenerationRow(generation, execution_arn, started, row.plan_number))
             return self.load(job_id)
 
-    def planned(self, job_id: str, generation: int, pointer: str, objects: int, bytes_total: int) -> JobRow:
+    def planned(
+        self,
+        job_id: str,
+        generation: int,
+        pointer: str,
+        objects: int,
+        bytes_total: int,
+        *,
+        own_workers: int | None = None,
+        wants: int | None = None,
+    ) -> JobRow:
         """Point at the first checkpoint; whoever was first wins. Raises `Superseded`."""
+        changes = {"pointer": pointer, "objects": objects, "bytes_total": bytes_total}
+        shared = {"own_workers": own_workers, "wants": wants}
         with self._lock:
             self._update(
                 job_id,
-                {"pointer": pointer, "objects": objects, "bytes_total": bytes_total},
+                {**changes, **{name: value for name, value in shared.items() if value is not None}},
                 lambda row: _carries(row, generation) and row.pointer is None,
             )
             return self._require(job_id, generation)
 
     def commit(
-        self, job_id: str, generation: int, wave: WaveRow, pointer: str, totals: Totals, cost_usd: float
+        self,
+        job_id: str,
+        generation: int,
+        wave: WaveRow,
+        pointer: str,
+        totals: Totals,
+        cost_usd: float,
+        *,
+        leased_until: str | None = None,
+        wants: int | None = None,
     ) -> JobRow:
         """The commit of a wave. Raises `Superseded`."""
+        changes = {"pointer": pointer, "wave": wave.wave, "totals": totals, "cost_usd": cost_usd, "error": None}
         with self._lock:
+            if wants is not None:
+                changes["wants"] = wants
+            if leased_until is not None:
+                changes |= {"leased_until": leased_until, "held": self.load(job_id).grant}
             committed = self._update(
                 job_id,
-                {"pointer": pointer, "wave": wave.wave, "totals": totals, "cost_usd": cost_usd, "error": None},
+                changes,
                 lambda row: _carries(row, generation) and row.wave == wave.wave - 1,
             )
             if committed:
@@ -179,6 +205,31 @@ class MemoryJobs(MemoryBatches):
             if not committed and row.wave > wave.wave:
                 raise Superseded(f"wave {wave.wave} of job {job_id} was committed by somebody who has gone on since")
             return row
+
+    def lease(self, before: JobRow, *, grant: int, held: int | None = None, leased_until: str | None = None) -> bool:
+        """Write what `admit` has decided of a row; False when the row is not as it was seen any more."""
+        changes: dict[str, Any] = {"grant": grant}
+        if held is not None:
+            changes["held"] = held
+        if leased_until is not None or held == 0:
+            changes["leased_until"] = leased_until
+        names = ["status", "generation", "grant", *(["leased_until"] if held == 0 else [])]
+        return self._update(
+            before.job_id, changes, lambda row: all(getattr(row, name) == getattr(before, name) for name in names)
+        )
+
+    def take_grant(self, job_id: str, generation: int, workers: int, leased_until: str) -> bool:
+        """Hold more workers from the next wave on; False when so many are not granted any more."""
+        return self._update(
+            job_id,
+            {"held": workers, "leased_until": leased_until},
+            lambda row: (
+                _carries(row, generation)
+                and row.held is not None
+                and row.held < workers
+                and (workers == 1 or (row.grant or 0) >= workers)
+            ),
+        )
 
     def rest(
         self, job_id: str, generation: int, status: Status, reason: str, ended: str | None, desired: Desired

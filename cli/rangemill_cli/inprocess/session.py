@@ -36,10 +36,21 @@ class OwnMachine(MemoryJobs):
     """The job table of a run on one's own machine, which costs nothing."""
 
     def commit(
-        self, job_id: str, generation: int, wave: WaveRow, pointer: str, totals: Totals, cost_usd: float
+        self,
+        job_id: str,
+        generation: int,
+        wave: WaveRow,
+        pointer: str,
+        totals: Totals,
+        cost_usd: float,
+        *,
+        leased_until: str | None = None,
+        wants: int | None = None,
     ) -> JobRow:
         """See `MemoryJobs`."""
-        return super().commit(job_id, generation, wave, pointer, totals, cost_usd * 0)
+        return super().commit(
+            job_id, generation, wave, pointer, totals, cost_usd * 0, leased_until=leased_until, wants=wants
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,7 @@ def run(failure: Failure, gateways: Gateways) -> bool:
         now = gateways.jobs.load(failure.job_id)
         marked = (now.status, now.ended) == ("FAILED", ended)
     if marked:
+        gateways.lambdas.wake_admit()
         gateways.notices.publish(
             f"Rangemill: {row.pipeline} failed",
             {"job_id": row.job_id, "pipeline": row.pipeline, "status": "FAILED", "error": error},

@@ -1,4 +1,4 @@
-"""Admission: objects become jobs once, jobs start in order within a limit, batches close, missed objects are found."""
+"""Admission: objects become jobs once, batches close, missed objects are found. Starting them is `admit`'s."""
 
 import base64
 import hashlib
@@ -11,15 +11,12 @@ from typing import Final, Literal
 
 from rangemill import keys, messages, pages
 from rangemill.catalog import Catalog, Entry
-from rangemill.errors import BadRequest
 from rangemill.gateways import Gateways, Head
 from rangemill.limits import JOB_TOKEN_CHARS
 from rangemill.messages import JobRequest, JobRow, Member, ObjectRef, now_text
 from rangemill.pipeline import Batch
+from rangemill.sharing import wants_of_request
 
-_LOCK_SECONDS: Final = 120
-_LOCK_TRIES: Final = 8
-_LOCK_PAUSE_SECONDS: Final = 0.25
 _LATER_MEMBERS: Final = 1_000
 
 IngestVerdict = Literal["created", "duplicate", "member", "unmatched", "own", "folder", "gone", "unknown-bucket"]
@@ -47,7 +44,15 @@ def new_job_id(pipeline: str) -> str:
 def create_job(request: JobRequest, gateways: Gateways) -> bool:
     """Write the request, then the row that guards it; False when the row is there. The job then waits for `admit`."""
     gateways.store.put_once(keys.request(request.job_id), messages.encode(request))
-    row = JobRow(request.job_id, request.pipeline_name, "WAITING", now_text(gateways.clock()), request.origin)
+    row = JobRow(
+        request.job_id,
+        request.pipeline_name,
+        "WAITING",
+        now_text(gateways.clock()),
+        request.origin,
+        own_workers=request.concurrency,
+        wants=wants_of_request(request),
+    )
     return gateways.jobs.create(row)
 
 
@@ -87,64 +92,13 @@ def take(entry: Entry, head: Head, gateways: Gateways, origin: Literal["event", 
     return "created" if create_job(request, gateways) else "duplicate"
 
 
-# --- admit -----------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Admitted:
-    """What a run of `admit` did."""
-
-    started: list[str]
-    closed_batches: list[str]
-    failed: list[str]
-
-
-def admit(catalog: Catalog, gateways: Gateways, max_running_jobs: int) -> Admitted:
-    """Close batches that are full or due, then start waiting jobs, oldest first, while there is room.
-
-    One at a time: whoever finds the lock taken tries for a moment, then leaves it to the schedule.
-    """
-    owner = secrets.token_hex(8)
-    if not _lock(gateways, owner):
-        return Admitted([], [], [])
-    try:
-        closed: list[str] = []
-        for entry in catalog.entries.values():
-            closed += close_due_batches(entry, gateways)
-            gateways.jobs.lock("admit", owner, gateways.clock(), _LOCK_SECONDS)  # still here: not to be overtaken
-        room = max_running_jobs - sum(1 for _ in gateways.jobs.by_status("RUNNING"))
-        started: list[str] = []
-        failed: list[str] = []
-        for row in gateways.jobs.by_status("WAITING"):
-            if len(started) >= room:
-                break
-            try:
-                # The execution first: its Plan marks the row as well, so that dying in between loses nothing.
-                gateways.executions.start(row.job_id, row.generation)
-            except BadRequest as error:  # of this job alone: those behind it in the line go on
-                gateways.jobs.fail(row.job_id, row.generation, now_text(gateways.clock()), error.to_json())
-                failed.append(row.job_id)
-                continue
-            gateways.jobs.start(row.job_id, row.generation, now_text(gateways.clock()))
-            started.append(row.job_id)
-        return Admitted(started, closed, failed)
-    finally:
-        gateways.jobs.unlock("admit", owner)
+# --- batches ---------------------------------------------------------------------------------------------------------
 
 
 def note_active(catalog: Catalog, gateways: Gateways) -> None:
     """Keep since when each pipeline is deployed: sweeps take up what was uploaded after that."""
     for name in catalog.entries:
         gateways.jobs.first_active(name, now_text(gateways.clock()))
-
-
-def _lock(gateways: Gateways, owner: str) -> bool:
-    for attempt in range(_LOCK_TRIES):
-        if attempt:
-            time.sleep(_LOCK_PAUSE_SECONDS)
-        if gateways.jobs.lock("admit", owner, gateways.clock(), _LOCK_SECONDS):
-            return True
-    return False
 
 
 def close_due_batches(entry: Entry, gateways: Gateways) -> list[str]:

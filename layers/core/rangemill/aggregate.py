@@ -8,7 +8,7 @@ from itertools import islice
 
 import msgspec
 
-from rangemill import code, costs, decide, errors, folding, keys, messages, pages, rejects
+from rangemill import code, costs, decide, errors, folding, keys, messages, pages, rejects, sharing
 from rangemill.engines import make_folder
 from rangemill.errors import Superseded
 from rangemill.gateways import Gateways, Store
@@ -89,6 +89,7 @@ def _decide(row: JobRow, plan: Plan, message: StateMessage, gateways: Gateways) 
         if not gateways.jobs.rest(row.job_id, row.generation, status, reason, ended, row.desired):
             # People changed their mind between the look at the row and the rest.
             return _decide(_fenced(gateways.jobs.load(row.job_id), context), plan, message, gateways)
+        gateways.lambdas.wake_admit()
     next_generation = context.generation + 1 if following == "EXECUTE_NEW" else 0
     return Context(context.job_id, context.generation, following, wave=row.wave, next_generation=next_generation)
 
@@ -137,6 +138,7 @@ def _commit(row: JobRow, plan: Plan, context: Context, gateways: Gateways, machi
         rejects=wave.rejects,
         rejects_key=_put_list(store, keys.rejects_list(row.job_id, context.wave, attempt), wave.rejects_keys),
         workers=context.concurrency,
+        granted=row.held,
         answers=wave.pressure.answers,
         throttled=wave.pressure.throttled,
         throttled_slots=wave.pressure.throttled_slots,
@@ -147,7 +149,19 @@ def _commit(row: JobRow, plan: Plan, context: Context, gateways: Gateways, machi
     key = keys.checkpoint(row.job_id, context.wave, attempt)
     store.put(key, messages.encode(checkpoint))
     cost = costs.estimate_usd(checkpoint.totals, machine.memory_mb, machine.architecture)
-    return gateways.jobs.commit(row.job_id, context.generation, wave_row, key, checkpoint.totals, cost)
+    after = gateways.jobs.commit(
+        row.job_id,
+        context.generation,
+        wave_row,
+        key,
+        checkpoint.totals,
+        cost,
+        leased_until=None if row.grant is None else sharing.lease_end(gateways.clock()),
+        wants=sharing.wants(checkpoint, plan),
+    )
+    if after.held is not None and row.held is not None and after.held < row.held:
+        gateways.lambdas.wake_admit()  # somebody waits for what this job has just given back
+    return after
 
 
 def _put_list(store: Store, key: str, items: list[ClosedObject] | list[str]) -> str | None:

@@ -201,6 +201,8 @@ def _take_up(row: JobRow, changes: dict[str, Any], gateways: Gateways) -> bool:
         "generation_first_wave": row.wave,
         "desired": "run",
         "rest_reason": None,
+        # Its share is decided anew when it starts; how much there is to do, when that is known.
+        **dict.fromkeys(("grant", "held", "leased_until", "wants")),
     }
     return gateways.jobs.turn(row, {**up, **changes}, _ended(row, gateways))
 

@@ -39,6 +39,7 @@ from rangemill.messages import (
     SlotItem,
     StateMessage,
 )
+from rangemill.sharing import allowed_workers, lease_end
 
 Pages = Callable[[int], PlanPage]
 # Below a tenth of the usual history budget a job is meant to show its generations: waves shrink with the budget and a
@@ -53,7 +54,8 @@ def run(message: StateMessage, gateways: Gateways, attempt: str) -> Context:
     """
     context, store = message.context, gateways.store
     row = gateways.jobs.load(context.job_id)
-    if row.generation != context.generation or row.status != "RUNNING" or row.pointer is None:
+    row = row if _is_superseded(row, context) else _with_grant(row, gateways)
+    if _is_superseded(row, context) or row.pointer is None:
         raise Superseded(f"generation {context.generation} of job {context.job_id} is not the one that carries it")
     plan = pages.plan(store, context.job_id, row.plan_number)
     checkpoint = pages.checkpoint(store, row.pointer)
@@ -80,10 +82,18 @@ def run(message: StateMessage, gateways: Gateways, attempt: str) -> Context:
     )
 
 
-def allowed_workers(row: JobRow, plan: Plan, checkpoint: Checkpoint) -> int:
-    """How many workers the next wave may have: what people or the plan said, less while AWS throttles."""
-    own_workers = row.concurrency or plan.concurrency
-    return min(own_workers, checkpoint.worker_bound or own_workers)
+def _is_superseded(row: JobRow, context: Context) -> bool:
+    return row.generation != context.generation or row.status != "RUNNING"
+
+
+def _with_grant(row: JobRow, gateways: Gateways) -> JobRow:
+    """The row with all that was granted since its last commit; with one worker where its lease was given away."""
+    granted = max(1, row.grant or 0)
+    if row.held is None or row.held >= granted:
+        return row
+    if not gateways.jobs.take_grant(row.job_id, row.generation, granted, lease_end(gateways.clock())):
+        return row  # lowered just now
+    return gateways.jobs.load(row.job_id)
 
 
 def _write(gateways: Gateways, row: JobRow, slots_key: str, slots: list[Slot], handout: Handout) -> bytes:

@@ -50,6 +50,7 @@ def run(message: StateMessage, gateways: Gateways, running: CodeIdentity) -> Con
     if len(output) > _ROW_OUTPUTS:
         summary["output"] = [gateways.store.uri(f"{root}_manifest.json")]
     if gateways.jobs.succeed(row.job_id, context.generation, ended, summary["cost_usd"], summary):
+        gateways.lambdas.wake_admit()
         gateways.notices.publish(f"Rangemill: {row.pipeline} succeeded", summary)
     return done
 

@@ -1,4 +1,4 @@
-"""What the core needs of the world: five gateways, each with an AWS and an in-process implementation.
+"""What the core needs of the world: its gateways, each with an AWS and an in-process implementation.
 
 The AWS ones are in `rangemill.aws`; the in-process ones serve `rangemill run` and the tests.
 """
@@ -103,13 +103,47 @@ class Jobs(Protocol):
     def take_generation(self, job_id: str, generation: int, execution_arn: str, started: str) -> JobRow:
         """The execution's first act: the row is this generation's from now on (`generation` or the one before)."""
 
-    def planned(self, job_id: str, generation: int, pointer: str, objects: int, bytes_total: int) -> JobRow:
+    def planned(
+        self,
+        job_id: str,
+        generation: int,
+        pointer: str,
+        objects: int,
+        bytes_total: int,
+        *,
+        own_workers: int | None = None,
+        wants: int | None = None,
+    ) -> JobRow:
         """Point at the first checkpoint; whoever was first wins, and the row as it stands is returned."""
 
     def commit(
-        self, job_id: str, generation: int, wave: WaveRow, pointer: str, totals: Totals, cost_usd: float
+        self,
+        job_id: str,
+        generation: int,
+        wave: WaveRow,
+        pointer: str,
+        totals: Totals,
+        cost_usd: float,
+        *,
+        leased_until: str | None = None,
+        wants: int | None = None,
     ) -> JobRow:
-        """The commit of a wave: the pointer moves if generation is mine and the row's wave is the one before."""
+        """The commit of a wave: the pointer moves if generation is mine and the row's wave is the one before.
+
+        With `leased_until` the lease is renewed in the same write: the job holds what is granted at that moment.
+        """
+
+    def lease(self, before: JobRow, *, grant: int, held: int | None = None, leased_until: str | None = None) -> bool:
+        """Write what `admit` has decided of a row; False when the row is not as it was seen any more.
+
+        What is None stays as it is; `held` 0 gives the lease away, unless it was renewed since the row was seen.
+        """
+
+    def take_grant(self, job_id: str, generation: int, workers: int, leased_until: str) -> bool:
+        """Hold more workers from the next wave on: at most what is granted, or one where that is none.
+
+        False when so many are not granted any more, or the job is not this generation's.
+        """
 
     def rest(
         self, job_id: str, generation: int, status: Status, reason: str, ended: str | None, desired: Desired
@@ -199,6 +233,27 @@ class Executions(Protocol):
         """`RUNNING`, or how the generation's execution ended; None when there is none."""
 
 
+class Lambdas(Protocol):
+    """The account's functions."""
+
+    def free_concurrency(self) -> int | None:
+        """The concurrency of the account that no function has reserved; None when that cannot be learnt."""
+
+    def wake_admit(self) -> None:
+        """Let `admit` run soon: there is room. Never raises; the schedule does it within a minute otherwise."""
+
+
+class NoLambdas:
+    """Where there is no account: `rangemill run`, tests."""
+
+    def free_concurrency(self) -> int | None:
+        """Nobody knows."""
+        return None
+
+    def wake_admit(self) -> None:
+        """Nobody waits."""
+
+
 class Notices(Protocol):
     """Where people are told."""
 
@@ -217,3 +272,4 @@ class Gateways:
     notices: Notices
     clock: Callable[[], datetime]
     pressure: Pressure = field(default_factory=Pressure)
+    lambdas: Lambdas = field(default_factory=NoLambdas)

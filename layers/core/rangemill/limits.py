@@ -35,6 +35,9 @@ JOB_TOKEN_CHARS: Final = 20  # base32: 100 bits
 # --- Lambda: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html ---------------------------------
 LAMBDA_MAX_SECONDS: Final = 900
 LAMBDA_UNZIPPED_MAX_BYTES: Final = 250 * MIB
+# Of an account's concurrency so much stays for functions that reserve none; Lambda itself lets nobody reserve it.
+# https://docs.aws.amazon.com/lambda/latest/dg/configuration-concurrency.html
+LAMBDA_KEPT_CONCURRENCY: Final = 100
 
 # --- S3: https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html -------------------------------------------
 S3_OBJECT_MAX_BYTES: Final = 10_000 * 5 * GIB  # parts of a multipart upload; S3 calls it 50 TB
@@ -117,6 +120,14 @@ STREAM_MAX_SECONDS: Final = 780  # of a worker's 900 that Plan's estimate of an 
 BACKOFF_BASE_SECONDS: Final = 1.0
 BACKOFF_BROKEN_BASE_SECONDS: Final = 0.05  # where nobody refused: a connection broke, two writes met
 BACKOFF_MAX_SECONDS: Final = 8.0
+# --- sharing: ours ---------------------------------------------------------------------------------------------------
+MAX_RUNNING_JOBS: Final = 10
+MAX_WORKERS: Final = 900  # of all jobs: an account's usual 1,000 but the last 100
+# Renewed by every commit, some three minutes apart. When it has run out `admit` asks whether the execution is there:
+# a longer lease would only keep a lost job's workers longer from others.
+LEASE_SECONDS: Final = LAMBDA_MAX_SECONDS
+LINE_MAX_JOBS: Final = 5_000  # waiting jobs that are looked at for whose turn it is: two pages, 200 read units
+ADMIT_MAX_ROUNDS: Final = 5  # for others that found `admit` busy; the schedule does the rest
 # --- pressure: ours --------------------------------------------------------------------------------------------------
 # Beyond 5 % of a wave's answers throttling is no accident: S3 answers 503 while it splits a partition, for minutes. A
 # handful of answers says nothing; below three it is one worker's bad luck.

@@ -499,6 +499,13 @@ class JobRow(Struct, frozen=True, omit_defaults=True):
     plan_number: int = 0  # of the plan that counts: the redrive that renewed it, or 0
     document: str | None = None  # key of the pipeline document that this redrive named
     restarted_after_wave: int = 0  # waves up to it belong to a run that was given up
+    # How jobs share workers (`sharing`). `grant` is `admit`'s word, `held` what a wave may have until the next commit,
+    # which makes it the grant. None: no `admit` has seen the job yet (one of an earlier release, a run in process).
+    grant: int | None = None
+    held: int | None = None
+    leased_until: str | None = None
+    own_workers: int | None = None  # that the job may have at most, as planned or asked for
+    wants: int | None = None  # that its next wave has slots for at most; before the plan, by the sizes that are known
 
 
 class Member(Struct, frozen=True, omit_defaults=True):
@@ -526,6 +533,7 @@ class WaveRow(Struct, frozen=True, omit_defaults=True):
     rejects: int = 0
     rejects_key: str | None = None
     workers: int = 0  # that it had at the same time, at most
+    granted: int | None = None  # that it might have had: its job's share
     answers: int = 0  # that its workers got from S3 and DynamoDB
     throttled: int = 0  # those of them that were throttling or a server's error
     throttled_slots: int = 0  # that came back for that

@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from rangemill import choosing, decide, formats, keys, messages, pages, pinning, renewal
+from rangemill import choosing, decide, formats, keys, messages, pages, pinning, renewal, sharing
 from rangemill.archives import foreign
 from rangemill.archives.expand import Expander, passed_over_sentence
 from rangemill.archives.pages import PageBuilder, reads_archives
@@ -185,8 +185,17 @@ def _settle(
         store.put_once(plan_key, messages.encode(plan))
     plan = pages.plan(store, row.job_id, row.plan_number)
     pointer = keys.checkpoint(row.job_id, 0, "plan")
-    store.put_once(pointer, messages.encode(Checkpoint(row.job_id, 0, Cursor())))
-    return gateways.jobs.planned(row.job_id, row.generation, pointer, plan.objects, plan.bytes)
+    begin = Checkpoint(row.job_id, 0, Cursor())
+    store.put_once(pointer, messages.encode(begin))
+    return gateways.jobs.planned(
+        row.job_id,
+        row.generation,
+        pointer,
+        plan.objects,
+        plan.bytes,
+        own_workers=plan.concurrency,
+        wants=sharing.wants(begin, plan),
+    )
 
 
 def _notes(settled: Settled, last_page: PlanPage) -> list[str]:

@@ -48,6 +48,8 @@ class AdmitSettings(Settings):
 
     state_machine_arn: str
     max_running_jobs: int
+    max_workers: int  # of all jobs together
+    concurrency: int  # of one job that does not say
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,20 +94,23 @@ class AggregateSettings(Settings):
 
     apply_memory_mb: int
     apply_architecture: str
+    admit_function: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FinishSettings(Settings):
-    """Tells people."""
+    """Tells people, and `admit` that there is room."""
 
     topic_arn: str
+    admit_function: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AbandonSettings(Settings):
-    """Tells people."""
+    """Tells people, and `admit` that there is room."""
 
     topic_arn: str
+    admit_function: str
 
 
 def _text(text: str) -> str:

@@ -51,4 +51,6 @@ class StopSignal:
             row = self._jobs.load(self._message.job_id)
         except Transient:
             return False
-        return row.desired != "run" or row.status != "RUNNING" or row.generation != self._message.generation
+        if row.desired != "run" or row.status != "RUNNING" or row.generation != self._message.generation:
+            return True
+        return row.held == 0  # its lease ran out and others have its workers

@@ -9,6 +9,7 @@ from botocore.config import Config
 from rangemill.aws import pressure
 from rangemill.aws.executions import SfnExecutions, SnsNotices
 from rangemill.aws.jobs import DynamoJobs
+from rangemill.aws.lambdas import AccountLambdas
 from rangemill.aws.objects import S3Objects
 from rangemill.aws.store import S3Store
 from rangemill.gateways import Gateways
@@ -38,6 +39,7 @@ def make(
     job_table: str,
     state_machine_arn: str = "",
     topic_arn: str = "",
+    admit_function: str = "",
     endpoint_url: str | None = None,
 ) -> Gateways:
     """Gateways with clients of a session; clients that are rarely used are made at their first use.
@@ -57,6 +59,7 @@ def make(
         notices=SnsNotices(_Lazy(session, "sns", endpoint_url), topic_arn),  # type: ignore[arg-type]  # stands for the client
         clock=now,
         pressure=met,
+        lambdas=AccountLambdas(_Lazy(session, "lambda", endpoint_url), admit_function),  # type: ignore[arg-type]  # stands for the client
     )
 
 

@@ -1,11 +1,13 @@
 """Structs as DynamoDB items: scalars as attributes, so that conditions can name them; the rest as JSON text."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
+
+_CONDITIONED: Final = ("generation", "status", "wave", "pointer", "desired", "grant", "held", "leased_until")
 
 
 def to_value(value: Any) -> "AttributeValueTypeDef":
@@ -52,3 +54,39 @@ def _is_text(kind: Any) -> bool:
         or (isinstance(part, msgspec.inspect.LiteralType) and all(isinstance(v, str) for v in part.values))
         for part in parts
     )
+
+
+def job_key_text(job_id: str, sk: str = "JOB") -> dict[str, str]:
+    """The key of a job's row, or of one of its history, as text."""
+    return {"pk": f"JOB#{job_id}", "sk": sk}
+
+
+def job_key(job_id: str, sk: str = "JOB") -> dict[str, Any]:
+    """The same as attribute values."""
+    return {name: {"S": text} for name, text in job_key_text(job_id, sk).items()}
+
+
+def update_arguments(
+    changes: dict[str, Any], condition: str, values: dict[str, Any], copies: dict[str, str] | None = None
+) -> dict[str, Any]:
+    """SET of all changes, REMOVE of what becomes None; names go through `#name`, since many are reserved words.
+
+    `copies` are attributes that take over the value which another one has at that moment.
+    """
+    copies = copies or {}
+    names = {f"#{name}": name for name in (*changes, *copies, *copies.values())}
+    names |= {f"#{name}": name for name in _CONDITIONED if f"#{name}" in condition}
+    kept = {name: value for name, value in changes.items() if value is not None}
+    settings = [f"#{name} = :set_{name}" for name in kept] + [f"#{to} = #{of}" for to, of in copies.items()]
+    clauses = ["SET " + ", ".join(settings)] if settings else []
+    if len(kept) < len(changes):
+        clauses.append("REMOVE " + ", ".join(f"#{name}" for name in changes if name not in kept))
+    return {
+        "UpdateExpression": " ".join(clauses),
+        "ConditionExpression": f"attribute_exists(pk) AND ({condition})",
+        "ExpressionAttributeNames": names,
+        "ExpressionAttributeValues": {
+            **{f":set_{name}": to_value(value) for name, value in kept.items()},
+            **{name: to_value(value) for name, value in values.items()},
+        },
+    }

@@ -11,8 +11,8 @@ import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
 
 from rangemill.aws import failures
-from rangemill.aws.batches import DynamoBatches
-from rangemill.aws.items import from_item, to_item, to_value
+from rangemill.aws.items import from_item, job_key, job_key_text, to_item, to_value, update_arguments
+from rangemill.aws.leases import DynamoLeases
 from rangemill.errors import Superseded, UnknownJob
 from rangemill.messages import Desired, GenerationRow, JobRow, Status, Totals, WaveRow
 
@@ -20,10 +20,9 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 _INDEX: Final = "by-status"
-_CONDITIONED: Final = ("generation", "status", "wave", "pointer", "desired")
 
 
-class DynamoJobs(DynamoBatches):
+class DynamoJobs(DynamoLeases):
     """`gateways.Jobs` on DynamoDB."""
 
     def __init__(self, client: "DynamoDBClient", table: str) -> None:
@@ -36,14 +35,14 @@ class DynamoJobs(DynamoBatches):
         return self._write(
             "put_item",
             f"create job {row.job_id}",
-            Item=to_item(row, **_key_text(row.job_id)),
+            Item=to_item(row, **job_key_text(row.job_id)),
             ConditionExpression="attribute_not_exists(pk)",
         )
 
     def load(self, job_id: str) -> JobRow:
         """A consistent read. Raises `UnknownJob`."""
         try:
-            response = self._client.get_item(TableName=self._table, Key=_key(job_id), ConsistentRead=True)
+            response = self._client.get_item(TableName=self._table, Key=job_key(job_id), ConsistentRead=True)
         except (ClientError, BotoCoreError) as error:
             failures.raise_named(error, f"read job {job_id}")
         if "Item" not in response:
@@ -74,17 +73,17 @@ class DynamoJobs(DynamoBatches):
         }
         if row.started is None:
             changes["started"] = started
-        update = _update_arguments(
+        update = update_arguments(
             changes, "(#generation = :mine OR #generation = :before) AND #status IN (:waiting, :running)", mine
         )
         # One transaction: the history must not lose a generation that died right after it took the row.
         history = GenerationRow(generation, execution_arn, started, row.plan_number)
-        item = to_item(history, **_key_text(job_id, f"GEN#{generation:06d}"))
+        item = to_item(history, **job_key_text(job_id, f"GEN#{generation:06d}"))
         taken = self._write(
             "transact_write_items",
             f"take generation {generation} of job {job_id}",
             TransactItems=[
-                {"Update": {"TableName": self._table, "Key": _key(job_id), **update}},
+                {"Update": {"TableName": self._table, "Key": job_key(job_id), **update}},
                 {"Put": {"TableName": self._table, "Item": item}},
             ],
         )
@@ -95,11 +94,23 @@ class DynamoJobs(DynamoBatches):
             )
         return self.load(job_id)
 
-    def planned(self, job_id: str, generation: int, pointer: str, objects: int, bytes_total: int) -> JobRow:
+    def planned(
+        self,
+        job_id: str,
+        generation: int,
+        pointer: str,
+        objects: int,
+        bytes_total: int,
+        *,
+        own_workers: int | None = None,
+        wants: int | None = None,
+    ) -> JobRow:
         """Point at the first checkpoint; whoever was first wins, and the row as it stands is returned."""
+        changes = {"pointer": pointer, "objects": objects, "bytes_total": bytes_total}
+        known = {"own_workers": own_workers, "wants": wants}
         self._update(
             job_id,
-            {"pointer": pointer, "objects": objects, "bytes_total": bytes_total},
+            changes | {name: value for name, value in known.items() if value is not None},
             "#generation = :mine AND #status = :running AND attribute_not_exists(#pointer)",
             {":mine": generation, ":running": "RUNNING"},
         )
@@ -109,24 +120,43 @@ class DynamoJobs(DynamoBatches):
         return row
 
     def commit(
-        self, job_id: str, generation: int, wave: WaveRow, pointer: str, totals: Totals, cost_usd: float
+        self,
+        job_id: str,
+        generation: int,
+        wave: WaveRow,
+        pointer: str,
+        totals: Totals,
+        cost_usd: float,
+        *,
+        leased_until: str | None = None,
+        wants: int | None = None,
     ) -> JobRow:
         """The commit of a wave: the pointer moves if generation is mine and the row's wave is the one before."""
-        changes = {"pointer": pointer, "wave": wave.wave, "totals": totals, "cost_usd": cost_usd, "error": None}
-        update = _update_arguments(
+        changes: dict[str, Any] = {
+            "pointer": pointer,
+            "wave": wave.wave,
+            "totals": totals,
+            "cost_usd": cost_usd,
+            "error": None,
+        }
+        known = {"wants": wants, "leased_until": leased_until}
+        changes |= {name: value for name, value in known.items() if value is not None}
+        update = update_arguments(
             changes,
             "#generation = :mine AND #wave = :previous AND #status = :running",
             {":mine": generation, ":previous": wave.wave - 1, ":running": "RUNNING"},
+            # As it is at that very moment: what `admit` lowers meanwhile must not be lost.
+            {"held": "grant"} if leased_until is not None else {},
         )
         committed = self._write(
             "transact_write_items",
             f"commit wave {wave.wave} of job {job_id}",
             TransactItems=[
-                {"Update": {"TableName": self._table, "Key": _key(job_id), **update}},
+                {"Update": {"TableName": self._table, "Key": job_key(job_id), **update}},
                 {
                     "Put": {
                         "TableName": self._table,
-                        "Item": to_item(wave, **_key_text(job_id, f"WAVE#{wave.wave:08d}")),
+                        "Item": to_item(wave, **job_key_text(job_id, f"WAVE#{wave.wave:08d}")),
                     }
                 },
             ],
@@ -199,10 +229,10 @@ class DynamoJobs(DynamoBatches):
     def turn(self, before: JobRow, changes: dict[str, Any], history: GenerationRow | None = None) -> bool:
         """Change a row that no execution carries; False when it is not as before."""
         seen = {":before": before.status, ":mine": before.generation}
-        update = _update_arguments(changes, "#status = :before AND #generation = :mine", seen)
-        writes: list[dict[str, Any]] = [{"Update": {"TableName": self._table, "Key": _key(before.job_id), **update}}]
+        update = update_arguments(changes, "#status = :before AND #generation = :mine", seen)
+        writes: list[dict[str, Any]] = [{"Update": {"TableName": self._table, "Key": job_key(before.job_id), **update}}]
         if history is not None:
-            item = to_item(history, **_key_text(before.job_id, f"GEN#{history.generation:06d}"))
+            item = to_item(history, **job_key_text(before.job_id, f"GEN#{history.generation:06d}"))
             writes.append({"Put": {"TableName": self._table, "Item": item}})
         return self._write("transact_write_items", f"change job {before.job_id}", TransactItems=writes)
 
@@ -222,7 +252,7 @@ class DynamoJobs(DynamoBatches):
         history = [f"GEN#{g.generation:06d}" for g in self.generations(job_id)]
         history += [f"WAVE#{w.wave:08d}" for w in self.waves(job_id)]
         for sk in (*history, "JOB"):
-            self._write("delete_item", f"forget job {job_id}", Key=_key(job_id, sk))
+            self._write("delete_item", f"forget job {job_id}", Key=job_key(job_id, sk))
 
     def waves(self, job_id: str) -> Iterator[WaveRow]:
         """A job's waves, in order."""
@@ -250,7 +280,7 @@ class DynamoJobs(DynamoBatches):
 
     def _update(self, job_id: str, changes: dict[str, Any], condition: str, values: dict[str, Any]) -> bool:
         return self._write(
-            "update_item", f"update job {job_id}", Key=_key(job_id), **_update_arguments(changes, condition, values)
+            "update_item", f"update job {job_id}", Key=job_key(job_id), **update_arguments(changes, condition, values)
         )
 
     def _write(self, operation: str, what: str, **arguments: Any) -> bool:
@@ -266,30 +296,3 @@ class DynamoJobs(DynamoBatches):
         except BotoCoreError as error:
             failures.raise_named(error, what)
         return True
-
-
-def _key_text(job_id: str, sk: str = "JOB") -> dict[str, str]:
-    return {"pk": f"JOB#{job_id}", "sk": sk}
-
-
-def _key(job_id: str, sk: str = "JOB") -> dict[str, Any]:
-    return {name: {"S": text} for name, text in _key_text(job_id, sk).items()}
-
-
-def _update_arguments(changes: dict[str, Any], condition: str, values: dict[str, Any]) -> dict[str, Any]:
-    """SET of all changes, REMOVE of what becomes None; names go through `#name`, since many are reserved words."""
-    names = {f"#{name}": name for name in changes}
-    names |= {f"#{name}": name for name in _CONDITIONED if f"#{name}" in condition}
-    kept = {name: value for name, value in changes.items() if value is not None}
-    clauses = ["SET " + ", ".join(f"#{name} = :set_{name}" for name in kept)] if kept else []
-    if len(kept) < len(changes):
-        clauses.append("REMOVE " + ", ".join(f"#{name}" for name in changes if name not in kept))
-    return {
-        "UpdateExpression": " ".join(clauses),
-        "ConditionExpression": f"attribute_exists(pk) AND ({condition})",
-        "ExpressionAttributeNames": names,
-        "ExpressionAttributeValues": {
-            **{f":set_{name}": to_value(value) for name, value in kept.items()},
-            **{name: to_value(value) for name, value in values.items()},
-        },
-    }
