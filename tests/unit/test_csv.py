@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from rangemill.blocks import Block, RangeDone, Remaining
 from rangemill.errors import BadRecord, RangemillError, RecordTooLarge
 from rangemill.formats import _csv_automaton as automaton
-from rangemill.formats import _csv_guess, _csv_rows, _csv_scan, _csv_split, _csv_wide
+from rangemill.formats import _csv_guess, _csv_rows, _csv_scan, _csv_split, _csv_wide, _csv_window
 from rangemill.formats._csv_automaton import Dialect, dialect, spans
 from rangemill.ledger import CRC_FUNCTIONS, Segment, merge, prove, segment_of
 from rangemill.ranges import ByteRange
@@ -205,7 +205,7 @@ def attempt(
 
     given_options: dict[str, Any] = {"range_bytes": 7, "pieces": [64], "max_record_bytes": 1 << 20, **options}
     sizes = given_options.pop("pieces")
-    pieces = pieces_of(data, max(0, run.start - _csv_split.look_behind(scanner)), sizes)
+    pieces = pieces_of(data, max(0, run.start - _csv_window.look_behind(scanner)), sizes)
     tried = Tried("", [], [], None)
     for event in _csv_split.split(
         run,
@@ -303,7 +303,7 @@ def test_every_byte_and_every_row_once_whatever_was_assumed(  # noqa: C901 - one
     for block in blocks:
         assert not block.is_canonical or _csv_rows.canonical(block.data, of) == block.data
     for row in rows:
-        assert row.assumed.removeprefix(_csv_split.BEFORE) == states[row.start]
+        assert row.assumed.removeprefix(_csv_window.BEFORE) == states[row.start]
     begins = {start for start, _ in spans(data, of)}
     for block in blocks:
         found_here = {at for at in begins if block.offset <= at < block.offset + len(block.data)}

@@ -1,6 +1,5 @@
 """Apply: one worker, one slot, one outcome. The first writer wins; whoever comes second has succeeded as well."""
 
-import secrets
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -8,13 +7,13 @@ from typing import Any, Final
 
 import msgspec
 
-from rangemill import code, formats, keys, messages, outcomes, pages, retries
+from rangemill import code, formats, keys, messages, outcomes, pages, parts, retries
 from rangemill.archives import deflated, foreign, tar_stream
 from rangemill.archives.tar_stream import MemberBegins
 from rangemill.blocks import Block, RangeDone, Remaining, Whole
 from rangemill.compression import indexing, looking
 from rangemill.engines import make_engine
-from rangemill.engines.base import Engine, ObjectContext
+from rangemill.engines.base import Engine, NotAsPresumed, ObjectContext
 from rangemill.errors import (
     AggregateTooLarge,
     BadStatement,
@@ -88,11 +87,20 @@ def process(
     message: ApplyMessage, slot: Slot, plan: Plan, gateways: Gateways, should_stop: ShouldStop
 ) -> tuple[OutcomeHeader, bytes]:
     """The outcome of a slot: its header and its partial. Raises what format, engine and gateways raise."""
+    try:
+        return _process(message, slot, plan, gateways, should_stop, presumes=True)
+    except NotAsPresumed:
+        return _process(message, slot, plan, gateways, should_stop, presumes=False)
+
+
+def _process(
+    message: ApplyMessage, slot: Slot, plan: Plan, gateways: Gateways, should_stop: ShouldStop, *, presumes: bool
+) -> tuple[OutcomeHeader, bytes]:
     started, requests_before = time.monotonic(), gateways.objects.requests
     pipeline = pages.pipeline_of(plan)
     rejects = RejectLog(pipeline.rejects)
     work = _Work(plan, pipeline, gateways.objects, gateways.store, lambda: rejects.is_full or should_stop(), rejects)
-    work.condemned = slot.condemned
+    work.condemned, work.presumes = slot.condemned, presumes
     indexed = work.index(slot.objects[0], slot.index) if slot.index is not None else None
     work.slot(slot)
     partial, taken = work.engine.finish() if work.engine is not None else (b"", 0)
@@ -102,10 +110,10 @@ def process(
             f"slot {slot.slot} of wave {message.wave}: the format found {records} records, the engine took {taken} "
             f"and rejected {work.rejects.count}"
         )
-    rejects_key = _put_rejects(message, gateways, work.rejects.body)
+    rejects_key = parts.put_rejects(message, gateways, work.rejects.body)
     part = None
     if not pipeline.is_folded and partial:
-        part = _publish_part(message, pipeline, gateways, partial)
+        part = parts.publish_part(message, pipeline, gateways, partial)
         partial = b""
     return OutcomeHeader(
         message.job_id,
@@ -127,30 +135,6 @@ def process(
     ), partial
 
 
-def _put_rejects(message: ApplyMessage, gateways: Gateways, body: bytes) -> str | None:
-    """The rejected records under a name of this attempt's own: only the outcome that names it makes them count."""
-    if not body:
-        return None
-    key = keys.rejects(message.job_id, message.wave, message.item.slot, secrets.token_hex(4))
-    gateways.store.put(key, body)
-    return key
-
-
-def _publish_part(message: ApplyMessage, pipeline: Pipeline, gateways: Gateways, body: bytes) -> str:
-    """An output part under a name of this attempt's own: only the manifest makes it count."""
-    name = f"parts/w{message.wave:06d}-s{message.item.slot:05d}-{secrets.token_hex(4)}.{pipeline.output.format}"
-    key = output_root(pipeline, message.job_id) + name
-    gateways.store.put(key, body)
-    return key
-
-
-def output_root(pipeline: Pipeline, job_id: str) -> str:
-    """Where the job's output goes: a key of the work bucket, or `s3://bucket/prefix/<job id>/` as the pipeline says."""
-    if pipeline.output.to is None:
-        return keys.results(pipeline.name, job_id)
-    return f"{pipeline.output.to.rstrip('/')}/{job_id}/"
-
-
 @dataclass(slots=True)
 class _Work:
     """What a slot adds up to while its runs are worked on."""
@@ -161,6 +145,7 @@ class _Work:
     store: Store
     should_stop: ShouldStop
     rejects: RejectLog
+    presumes: bool = False  # lines may be taken for records where the engine proves it
     engine: Engine | None = None  # made for the first object that has bytes
     rows: list[tuple[int, list[Segment]]] = field(default_factory=list)
     remaining: list[Run] = field(default_factory=list)
@@ -234,6 +219,8 @@ class _Work:
         more: dict[str, Any] = {}
         if formats.align_takes(settled.format, "state"):
             more["state"] = run.state
+        if self.presumes and self.engine is not None and formats.align_takes(settled.format, "presumes"):
+            more["presumes"] = self.engine.presumes
         if formats.align_takes(settled.format, "head") and self.plan.objects > 1:
             more["head"] = lambda: self.reader.read(pin, 0, min(SAMPLE_BYTES, pin.size_bytes))
         return module.align(tile, run.range_bytes, pin.size_bytes, pieces, settled, crc, self.should_stop, **more)

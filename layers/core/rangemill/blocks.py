@@ -49,7 +49,8 @@ class Block:
     is there instead of `data` where a format's records are no contiguous bytes; `offset` is the first one's place then.
     `refused` are records that had to be written anew for the engine and could not be: they count in `records`, but are
     neither in `data` nor in `places`. `is_canonical`: an engine need not look whether `data` is written as it likes
-    best, the format has (as RFC 4180 has it, for CSV).
+    best, the format has (as RFC 4180 has it, for CSV). `is_presumed`: it was not looked whether its lines are its
+    records, as `records` says; only an engine that says that it `presumes` gets such blocks, and it must prove them.
     """
 
     data: bytes
@@ -59,6 +60,7 @@ class Block:
     file: SparseFile | None = None
     refused: tuple[Refused, ...] = ()
     is_canonical: bool = False
+    is_presumed: bool = False
 
     @property
     def content(self) -> bytes | Canonical | SparseFile:

@@ -5,11 +5,11 @@ from typing import Any, Final
 import msgspec
 
 from rangemill import aggregate, code, folding, keys, pages, report
-from rangemill.apply import output_root
 from rangemill.engines import make_folder
 from rangemill.errors import IncompleteProof, Superseded
 from rangemill.gateways import Gateways, Store
 from rangemill.messages import Checkpoint, CodeIdentity, Context, JobRow, Plan, StateMessage, now_text
+from rangemill.parts import output_root
 from rangemill.pipeline import Pipeline
 
 _ROW_OUTPUTS: Final = 20  # output parts named in the row itself; the manifest names all

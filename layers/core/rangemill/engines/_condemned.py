@@ -14,6 +14,7 @@ class Condemned:
     """An `Engine` that rejects the one record that it gets. Raises `WorkerDied` at a second: one may be innocent."""
 
     columns = None
+    presumes = False
 
     def __init__(self, settled: Settled, rejects: RejectLog, why: str) -> None:
         self._settled = settled

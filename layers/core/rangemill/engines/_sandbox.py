@@ -20,6 +20,7 @@ import duckdb
 
 from rangemill.blocks import SparseFile
 from rangemill.engines import _bounds
+from rangemill.engines._block_file import BlockFile
 from rangemill.engines._memory_files import PROTOCOL, MemoryFiles
 
 # What the plan of a statement must not lose before its columns are read from it.
@@ -32,6 +33,7 @@ class _Database:
     connection: duckdb.DuckDBPyConnection
     files: MemoryFiles
     folder: Path
+    block_file: BlockFile
 
 
 _databases: dict[tuple[int, bool], _Database] = {}  # by process: a database does not survive a fork
@@ -46,7 +48,9 @@ class Session:
         self._folder = f"s{next(_sessions)}"
         self._numbers = itertools.count()
         self._connection = database.connection.cursor()
-        self._release = weakref.finalize(self, _release, self._connection, self._files, self._folder)
+        self._block_file = database.block_file
+        self._block_files: list[BlockFile] = []  # that this session has taken
+        self._release = weakref.finalize(self, _release, self._connection, self._files, self._folder, self._block_files)
 
     def run(self, sql: str, parameters: list[Any] | None = None) -> list[tuple[Any, ...]]:
         """The rows of a statement. Raises `duckdb.Error`."""
@@ -78,6 +82,14 @@ class Session:
             self._files.contents[path] = content
         return f"{PROTOCOL}://{path}"
 
+    def take_block_file(self) -> BlockFile | None:
+        """The database's file of blocks, this session's alone until it is closed; None while another one has it."""
+        if self._block_file.is_taken:
+            return None
+        self._block_file.is_taken = True
+        self._block_files.append(self._block_file)
+        return self._block_file
+
     def copy(self, select: str, options: str) -> tuple[bytes, int]:
         """The rows of a SELECT as a file of that format, and how many they are."""
         path = self.put("out", b"")
@@ -107,6 +119,7 @@ def _make_database(planning: bool) -> _Database:
     connection = duckdb.connect(config={"threads": 1})
     files = MemoryFiles()
     connection.register_filesystem(files)
+    block_file = BlockFile(folder)
     settings = {
         "memory_limit": f"'{bounds.memory_bytes}B'",
         "temp_directory": f"'{folder}'",
@@ -120,6 +133,7 @@ def _make_database(planning: bool) -> _Database:
         # Costs nothing in memory, and refuses the pages of files that parquet-cpp wrote before 2018.
         "disable_parquet_prefetching": "true",
         "allowed_directories": f"['{PROTOCOL}://']",
+        "allowed_paths": f"['{block_file.path}']",
     }
     if planning:
         optimizers = [name for (name,) in connection.execute("SELECT name FROM duckdb_optimizers()").fetchall()]
@@ -127,12 +141,16 @@ def _make_database(planning: bool) -> _Database:
     settings |= {"enable_external_access": "false", "lock_configuration": "true"}
     for name, value in settings.items():
         connection.execute(f"SET GLOBAL {name} = {value}")
-    return _Database(connection, files, folder)
+    return _Database(connection, files, folder, block_file)
 
 
-def _release(connection: duckdb.DuckDBPyConnection, files: MemoryFiles, folder: str) -> None:
+def _release(
+    connection: duckdb.DuckDBPyConnection, files: MemoryFiles, folder: str, block_files: list[BlockFile]
+) -> None:
     connection.close()
     _drop_files(files, folder)
+    for block_file in block_files:
+        block_file.is_taken = False
 
 
 def _drop_files(files: MemoryFiles, folder: str) -> None:
@@ -146,6 +164,7 @@ def close_all() -> None:
     for (process, _), database in _databases.items():
         if process == os.getpid():
             database.connection.close()
+            database.block_file.close()
             shutil.rmtree(database.folder, ignore_errors=True)
     _databases.clear()
 

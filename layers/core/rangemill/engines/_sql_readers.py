@@ -96,26 +96,11 @@ def csv(
 def _csv(
     blocks: Sequence[bytes | Canonical], columns: Columns, settled: Settled, of_text: OfText
 ) -> tuple[list[bytes], Callable[[list[str]], str]]:
-    options = _csv_options.of(settled)
-    dialect = options.plain_dialect
-    marks = literal(_csv_rows.quote_of(dialect))
+    dialect = _csv_options.of(settled).plain_dialect
     contents = (block.data if isinstance(block, Canonical) else _csv_rows.canonical(block, dialect) for block in blocks)
     files = [b"".join(group) for group in _groups(contents)]
     files = [_lines.BOM + file if file.startswith(_lines.BOM) else file for file in files]  # DuckDB drops one
-    names = "{" + ", ".join(f"{literal(name)}: 'VARCHAR'" for name, _ in settled.columns or []) + "}"
-    arguments = {
-        "header": "false",
-        "auto_detect": "false",
-        "delim": literal(dialect.delimiter.decode()),
-        "quote": marks,
-        "escape": marks,
-        "new_line": "'\\n'",  # what stands inside quotes is no sign of another one
-        "nullstr": _list(options.nulls or [""]),
-        "strict_mode": "true",
-        "null_padding": "false",
-        "max_line_size": str(_longest(files)),
-        "columns": names,
-    }
+    arguments = csv_arguments(settled, _longest(files))
     chosen = ", ".join(f"{of_text(quote(name), of)} AS {quote(name)}" for name, of in columns) or "0 AS none"
 
     def select(paths: list[str]) -> str:
@@ -123,6 +108,26 @@ def _csv(
         return f"SELECT {chosen} FROM read_csv({_list(paths)}, {reading})"
 
     return files, select
+
+
+def csv_arguments(settled: Settled, longest_bytes: int) -> dict[str, str]:
+    """The arguments of `read_csv` for canonical rows, every column as text."""
+    options = _csv_options.of(settled)
+    marks = literal(_csv_rows.quote_of(options.plain_dialect))
+    names = "{" + ", ".join(f"{literal(name)}: 'VARCHAR'" for name, _ in settled.columns or []) + "}"
+    return {
+        "header": "false",
+        "auto_detect": "false",
+        "delim": literal(options.plain_dialect.delimiter.decode()),
+        "quote": marks,
+        "escape": marks,
+        "new_line": "'\\n'",  # what stands inside quotes is no sign of another one
+        "nullstr": _list(options.nulls or [""]),
+        "strict_mode": "true",
+        "null_padding": "false",
+        "max_line_size": str(longest_bytes),
+        "columns": names,
+    }
 
 
 def jsonl(blocks: list[bytes], columns: Columns, settled: Settled) -> tuple[list[bytes], Callable[[list[str]], str]]:

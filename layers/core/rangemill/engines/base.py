@@ -27,6 +27,10 @@ class ObjectContext:
         return self.key if self.member is None else f"{self.key}!{self.member}"
 
 
+class NotAsPresumed(Exception):  # no failure: the work is done again in another way
+    """The lines of an object (its URI) that were taken for records are not: what was said of its ranges is wrong."""
+
+
 class Engine(Protocol):
     """One slot's worth of applying. Made per slot; what can be kept warm is kept in the module that makes it.
 
@@ -38,6 +42,10 @@ class Engine(Protocol):
     def columns(self) -> frozenset[str] | None:
         """The columns that it will read of every record; None for all."""
 
+    @property
+    def presumes(self) -> bool:
+        """Whether it proves of presumed blocks of the object that follows that their lines are records."""
+
     def begin_object(self, context: ObjectContext) -> None:
         """The blocks that follow are of this object; ends the one before."""
 
@@ -45,7 +53,7 @@ class Engine(Protocol):
         """Apply a block or a whole object, or keep a block for a larger query.
 
         Raises `UserCodeError`, `BadRecord`, `BadStatement` with the object and the record's logical offset,
-        `CountMismatch` when the records taken are not `block.records`.
+        `CountMismatch` when the records taken are not `block.records`, `NotAsPresumed`.
         """
 
     def finish(self) -> tuple[bytes, int]:

@@ -47,6 +47,7 @@ class PythonEngine:
         self._replay: Replay | None = None  # of the current object, where rejects are tolerated
 
     columns = None  # whatever the format gives
+    presumes = False
 
     def begin_object(self, context: ObjectContext) -> None:
         """See `Engine`."""

@@ -14,6 +14,7 @@ from rangemill.engines import _sql_bind
 from rangemill.engines._sandbox import Session
 from rangemill.engines._sql_bind import Bound
 from rangemill.engines._sql_chunk import Chunk
+from rangemill.engines._sql_lines import Presuming
 from rangemill.engines._sql_names import PARTIAL, casts, definitions, quote
 from rangemill.engines._sql_sieve import Sieve, insert
 from rangemill.engines.base import FinishedRows, ObjectContext
@@ -56,6 +57,7 @@ class SqlEngine:
         self._session = Session()
         self._sieve = Sieve(self._session, self._bound, settled, rejects)
         self._session.run(f"CREATE TEMP TABLE {PARTIAL} ({definitions(self._bound.partial)})")
+        self._presuming = Presuming(self._session, self._bound, settled)
         self._one_object = bool(self._bound.needed & {"_object", "_bucket"})
         self._object = ObjectContext("", "", None)
         self._chunk = Chunk()
@@ -68,9 +70,15 @@ class SqlEngine:
         """See `Engine`."""
         return self._bound.needed
 
+    @property
+    def presumes(self) -> bool:
+        """See `Engine`."""
+        return self._presuming.is_worth_it(self._object)
+
     def begin_object(self, context: ObjectContext) -> None:
         """See `Engine`."""
         if self._one_object:
+            self._apply_lines()
             self._apply()
         self._object = context
 
@@ -78,14 +86,29 @@ class SqlEngine:
         """See `Engine`. Raises `BadStatement` for a whole object."""
         if isinstance(block, Whole):
             raise BadStatement(f"{self._object.uri}: a whole object has no columns that SQL could read")
-        readable = self._sieve.readable(self._object, block)
+        if not block.is_presumed:
+            self._take_rows(self._object, block)
+            return
+        lines = self._presuming.lines_for(self._object, block)
+        if lines is None:
+            self._take_rows(self._object, self._presuming.as_rows(self._object, block))
+            return
+        if lines.must_end(block):
+            self._apply_lines()
+        lines.add(self._object, block)
+        if lines.bytes >= CHUNK_BYTES:
+            self._apply_lines()
+
+    def _take_rows(self, of: ObjectContext, block: Block) -> None:
+        readable = self._sieve.readable(of, block)
         if readable is not None:
-            self._chunk.add(self._object, readable)
+            self._chunk.add(of, readable)
         if self._chunk.bytes >= CHUNK_BYTES:
             self._apply()
 
     def finish(self) -> tuple[bytes, int]:
         """See `Engine`. Without `aggregate` the partial is the output itself, empty if no record was taken."""
+        self._apply_lines()
         self._apply()
         if self._pipeline.is_folded:
             if self._chunks == 0:
@@ -110,6 +133,23 @@ class SqlEngine:
             self._taken += self._sieve.apply(chunk)
         except duckdb.Error as error:
             raise self._statement_error(error, chunk) from error
+        self._applied()
+
+    def _apply_lines(self) -> None:
+        """The statement over the presumed blocks that wait, or, where that proves nothing, their rows to the others."""
+        lines = self._presuming.lines
+        if lines is None or not lines.records:
+            return
+        if self._presuming.insert():
+            self._taken += lines.records
+            self._applied()
+        else:
+            for of, block in self._presuming.rows():
+                self._take_rows(of, block)
+        lines.clear()
+
+    def _applied(self) -> None:
+        """One more chunk is in P."""
         self._chunks += 1
         if not self._pipeline.is_folded and self._pipeline.output.format != "parquet":
             self._write()

@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 from rangemill.blocks import Block, Refused
 from rangemill.errors import BadRecord
-from rangemill.formats import _csv_header, _csv_rows, _encodings, _lines
+from rangemill.formats import _csv_automaton as automaton
+from rangemill.formats import _csv_header, _csv_rows, _csv_scan, _encodings, _lines
 from rangemill.formats._csv_automaton import Dialect
 from rangemill.formats._csv_header import Layout
 from rangemill.formats._csv_options import Options
@@ -29,6 +30,11 @@ class BlockMaker:
         self._layout: tuple[Layout, int] | None = None
         self._is_known = not options.header
 
+    @property
+    def keeps_rows(self) -> bool:
+        """Whether rows come out as they went in, which is known once the header is."""
+        return self._is_known and self._layout is None and self._block_dialect == self._dialect
+
     def block(self, rows: Rows) -> Block | None:
         """See `_csv_split.MakeBlock`. Raises `BadRecord`."""
         data, offset, outline = rows.data, rows.offset, rows.outline
@@ -50,7 +56,7 @@ class BlockMaker:
         if not self._is_known:
             self._know(self._header())
         places = self._places_of(data, offset, records)
-        if self._layout is None and self._block_dialect == self._dialect:
+        if self.keeps_rows:
             is_plain = _csv_rows.is_plain(data, self._dialect)
             is_canonical = rows.is_clean and is_even and self._dialect.quote != b""
             return Block(data, offset, records, None if is_plain else places, is_canonical=is_canonical)
@@ -132,3 +138,17 @@ class BlockMaker:
             "`format.lone_return: row` takes it for the row's end",
             offset=at,
         )
+
+
+def proved(block: Block, of: Dialect) -> Block | None:
+    """A block whose lines were taken for rows, read as rows; None where they are not its lines."""
+    data = block.data
+    outline, state, is_clean = _csv_scan.scanner(of).outline(automaton.RECORD, data, 0, len(data))
+    records, is_even = _csv_rows.counted(outline)
+    ends = state == automaton.RECORD if data.endswith(b"\n") else state not in automaton.UNFINISHED
+    if records != block.records or not ends:
+        return None
+    if _csv_rows.is_plain(data, of):
+        return Block(data, block.offset, records, is_canonical=is_clean and is_even)
+    places = _encodings.Places(records, lambda: [block.offset + start for start, _, _ in _csv_rows.spans(data, of)])
+    return Block(data, block.offset, records, places, is_canonical=is_clean and is_even)

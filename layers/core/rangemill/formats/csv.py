@@ -10,8 +10,19 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
+from rangemill.blocks import Block
 from rangemill.errors import BadRecord
-from rangemill.formats import _csv_options, _csv_rows, _csv_schema, _csv_split, _encodings, _lines, _recoded
+from rangemill.formats import (
+    _csv_blocks,
+    _csv_options,
+    _csv_rows,
+    _csv_schema,
+    _csv_split,
+    _csv_window,
+    _encodings,
+    _lines,
+    _recoded,
+)
 from rangemill.formats._csv_blocks import BlockMaker
 from rangemill.formats._csv_options import Options
 from rangemill.formats.base import Crc, Event, Head, Sample, Settled
@@ -24,7 +35,7 @@ __all__ = ["Options", "align", "counts_from_start", "locate", "look_behind", "re
 def look_behind(settled: Settled) -> int:
     """See `FormatModule`."""
     options = _csv_options.of(settled)
-    behind = _csv_split.look_behind(options.scanner)
+    behind = _csv_window.look_behind(options.scanner)
     return behind if options.encoding == "utf-8" else _recoded.look_behind(behind, options.encoding)
 
 
@@ -54,22 +65,25 @@ def align(
     should_stop: Callable[[], bool],
     state: str | None = None,
     head: Head | None = None,
+    presumes: bool = False,
 ) -> Iterator[Event]:
-    """See `FormatModule`."""
+    """See `FormatModule`. `presumes`: the engine proves of blocks that are `is_presumed` that their lines are rows."""
     options = _csv_options.of(settled)
     encoding, scanner = options.encoding, options.scanner
     if head is not None and encoding != "utf-8":
         head = _encodings.utf8_head(head, encoding)
+    maker = BlockMaker(settled, options, head)
     split = partial(
         _csv_split.split,
-        make_block=BlockMaker(settled, options, head).block,
+        make_block=maker.block,
         scanner=scanner,
         columns=len(settled.columns or ()),
         max_record_bytes=parse_bytes(options.max_record_bytes),
         has_header=options.header,
     )
     if encoding == "utf-8":
-        return split(run, range_bytes, object_bytes, pieces, crc, should_stop, state=state)
+        may_presume = (lambda: maker.keeps_rows) if presumes and may_presume_rows(options) else None
+        return split(run, range_bytes, object_bytes, pieces, crc, should_stop, state=state, presumes=may_presume)
 
     def inner(run: ByteRange, end: int, pieces: Iterator[bytes], state: str | None) -> Iterator[Event]:
         return split(run, _recoded.ONE_RANGE, end, pieces, _recoded.no_crc, _recoded.never, state=state)
@@ -77,10 +91,22 @@ def align(
     def starts(data: bytes) -> list[int]:
         return [start for start, _, _ in _csv_rows.spans(data, options.block_dialect)]
 
-    behind = _csv_split.look_behind(scanner)
+    behind = _csv_window.look_behind(scanner)
     return _recoded.align(
         inner, behind, encoding, options.bom, run, range_bytes, object_bytes, pieces, crc, should_stop, state, starts
     )
+
+
+def may_presume_rows(options: Options) -> bool:
+    """Whether in that dialect lines are rows unless quotes say otherwise, and rows of any length are taken."""
+    of = options.dialect
+    is_simple = of.quote != b"" and not of.is_wide and not of.escape and not of.comment
+    return is_simple and parse_bytes(options.max_record_bytes) > 2 * _csv_window.LONGEST_LINE_BYTES
+
+
+def proved(block: Block, settled: Settled) -> Block | None:
+    """A presumed block read as rows; None where its rows are not its lines, so that what was said of it is wrong."""
+    return _csv_blocks.proved(block, _csv_options.of(settled).dialect)
 
 
 def records(data: bytes, settled: Settled, record_type: Any) -> Iterator[Any]:  # noqa: ARG001 - the interface
