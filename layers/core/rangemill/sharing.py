@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from math import ceil
+from typing import Literal
 
 from rangemill.limits import LAMBDA_KEPT_CONCURRENCY, LEASE_SECONDS, RANGE_BYTES, WAVE_MAX_SLOTS
 from rangemill.messages import Checkpoint, JobRequest, JobRow, Plan, now_text
@@ -180,3 +181,28 @@ def divide(running: Sequence[JobRow], waiting: Sequence[JobRow], limits: Limits)
         if grant + more != row.grant
     ]
     return Division(grants, starts)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a job stands in line (1 is next), of how many, and what it waits for."""
+
+    position: int
+    of: int
+    waits_for: Literal["jobs", "workers", "admit"]  # a limit, or no more than the next run of `admit`
+
+
+def line(running: Sequence[JobRow], waiting: Sequence[JobRow], limits: Limits) -> dict[str, Place]:
+    """Job id -> its place. As it is now: whoever comes from a pipeline that holds little goes before some of these."""
+    places = limits.jobs - len(running)
+    using = sum(claim(row, limits) for row in running)
+    found: dict[str, Place] = {}
+    for position, row in enumerate(in_turn(running, waiting), 1):
+        reason: Literal["jobs", "workers", "admit"] = "admit"
+        if position > places:
+            reason = "jobs"
+        elif using >= limits.workers:
+            reason = "workers"
+        using += demand(row, limits)
+        found[row.job_id] = Place(position, len(waiting), reason)
+    return found

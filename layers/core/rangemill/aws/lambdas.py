@@ -22,8 +22,8 @@ class AccountLambdas:
         """The concurrency of the account that no function has reserved; None when that cannot be learnt."""
         try:
             return self._client.get_account_settings()["AccountLimit"]["UnreservedConcurrentExecutions"]
-        except (ClientError, BotoCoreError):  # the limit that the stack names holds all the same
-            _log.exception("the account's concurrency is not known")
+        except (ClientError, BotoCoreError) as error:  # the limit that the stack names holds all the same
+            _log.warning("the account's concurrency is not known: %s", error)
             return None
 
     def wake_admit(self) -> None:
