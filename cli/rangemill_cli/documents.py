@@ -1,5 +1,6 @@
 """Pipeline documents as files: reading one, and saying what is wrong with it before anything runs."""
 
+import os
 import re
 import sys
 from collections.abc import Iterator
@@ -55,7 +56,7 @@ def importable(folder: Path) -> Iterator[None]:
         sys.path.remove(path)
         for name in set(sys.modules) - before:
             file = getattr(sys.modules[name], "__file__", None)
-            if file is not None and Path(file).is_relative_to(path):
+            if file is not None and file.startswith(f"{path}{os.sep}"):
                 del sys.modules[name]
 
 

@@ -29,6 +29,12 @@ def used(path: Path) -> None:
         os.utime(path)
 
 
+def has_grown(root: Path | None, since: float) -> bool:
+    """Whether points were kept since that moment: without any there is nothing to prune."""
+    places = [root / INDEX / name for name in ("points", "directories")] if root is not None else []
+    return any(place.stat().st_mtime >= since for place in places if place.is_dir())
+
+
 def prune(root: Path | None, most_bytes: int = MAX_BYTES, now: float | None = None) -> None:
     """Delete the points that were longest not used until the rest fits; those of the last hour stay.
 

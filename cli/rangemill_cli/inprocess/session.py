@@ -1,6 +1,7 @@
 """One job from request to published result on this machine: store, workers and driver put together."""
 
 import os
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +21,7 @@ from rangemill_cli.inprocess.memory import MemoryExecutions, MemoryJobs, NoNotic
 from rangemill_cli.inprocess.workers import WorkerPool, Workplace
 from rangemill_cli.show import Progress
 
+_CLOCK_SECONDS: Final = 2.0  # a file system's clock may be behind
 _WAVE_SECONDS: Final = 0.5  # what a wave costs by itself, here where workers are at hand
 
 
@@ -76,6 +78,7 @@ def run(request: JobRequest, place: Place, pool: WorkerPool, range_bytes: int, p
 
     Raises `AccessRefused` when the result cannot be written to its folder.
     """
+    started = time.time() - _CLOCK_SECONDS
     store = FolderStore(place.work, place.out, request.job_id)
     gateways = Gateways(OwnMachine(), store, Inputs(), MemoryExecutions(), NoNotices(), utc_now)
     identity = identity_of(place.pipeline_folder)
@@ -86,7 +89,9 @@ def run(request: JobRequest, place: Place, pool: WorkerPool, range_bytes: int, p
     with importable(place.pipeline_folder):
         apply_wave = pool if pool.size else in_this_process(gateways, identity)
         row = run_job(request, gateways, apply_wave, identity, defaults=defaults, watch=progress.row)
-    cache.prune(cache.folder())
+    kept = cache.folder()
+    if cache.has_grown(kept, started):
+        cache.prune(kept)
     planned = row.pointer is not None
     plan = pages.plan(store, request.job_id) if planned else None
     way = plan.gzip if plan is not None else None

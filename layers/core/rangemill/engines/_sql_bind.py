@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 import duckdb
@@ -44,7 +45,6 @@ class Bound:
     records: Columns
     needed: frozenset[str]
     partial: Columns
-    warnings: tuple[str, ...]
 
 
 def bind(pipeline: Pipeline, columns: Columns, *, is_text: bool = False) -> Bound:
@@ -68,15 +68,27 @@ def bind(pipeline: Pipeline, columns: Columns, *, is_text: bool = False) -> Boun
         if finish is not None:
             session.run(f"CREATE TEMP TABLE result ({definitions(partial)})")
             _describe(session, finish, "finish.sql")
+        return Bound(apply, aggregate, finish, records, needed, partial)
+    finally:
+        session.close()
+
+
+def warnings_of(bound: Bound) -> list[str]:
+    """What is right, but may not be meant; asked for where people read it."""
+    return list(_warnings_of(bound.apply, bound.aggregate, bound.finish))
+
+
+@lru_cache(maxsize=8)
+def _warnings_of(apply: str, aggregate: str | None, finish: str | None) -> tuple[str, ...]:
+    session = Session(planning=True)
+    try:
+        statements = (("apply.sql", apply), ("aggregate.sql", aggregate), ("finish.sql", finish))
         warnings = [
-            warning
-            for field, sql in (("apply.sql", apply), ("aggregate.sql", aggregate), ("finish.sql", finish))
-            if sql is not None
-            for warning in _warnings(session, sql, field)
+            warning for field, sql in statements if sql is not None for warning in _warnings(session, sql, field)
         ]
         if aggregate is None:
             warnings += _unfolded_warnings(session, apply)
-        return Bound(apply, aggregate, finish, records, needed, partial, tuple(dict.fromkeys(warnings)))
+        return tuple(dict.fromkeys(warnings))
     finally:
         session.close()
 

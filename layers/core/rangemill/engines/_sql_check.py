@@ -20,7 +20,7 @@ def check(pipeline: Pipeline, settled: Settled | None) -> list[str]:
         if sql is not None:
             _sql_bind.select_of(sql, field)
     if settled is not None and settled.columns is not None:
-        return list(sql_engine.bind(pipeline, settled).warnings)
+        return _sql_bind.warnings_of(sql_engine.bind(pipeline, settled))
     if settled is not None:
         return ["the statements were not checked: no object has a record that shows its columns"]
     if pipeline.format.type == "text":
@@ -28,11 +28,12 @@ def check(pipeline: Pipeline, settled: Settled | None) -> list[str]:
 
         known = text.known_columns(pipeline.format.options)
         if known is not None:
-            return list(sql_engine.bind(pipeline, Settled("text", {}, known)).warnings)
+            return _sql_bind.warnings_of(sql_engine.bind(pipeline, Settled("text", {}, known)))
     declared = pipeline.format.options.get("columns")
     if not isinstance(declared, dict) or not declared:  # of Parquet it is a list of names
         return ["the statements are checked when a job is planned: `format.columns` does not declare the columns"]
     try:
-        return list(sql_engine.bind(pipeline, Settled(pipeline.format.type, {}, list(declared.items()))).warnings)
+        declared_alone = Settled(pipeline.format.type, {}, list(declared.items()))
+        return _sql_bind.warnings_of(sql_engine.bind(pipeline, declared_alone))
     except BadStatement as error:
         return [f"with only the declared columns: {error.message}; checked again when a job is planned"]

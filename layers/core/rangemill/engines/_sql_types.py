@@ -28,12 +28,28 @@ def partial_types(session: Session, given: Columns, field: str) -> Columns:
     if twice is not None:
         raise BadStatement(f"{field}: two columns are called {twice}; give them names with AS")
     partial = [(name, {"HUGEINT": _SUM_TYPE, '"NULL"': "INTEGER"}.get(of, of)) for name, of in given]
+    if _stay_the_same(session, partial):
+        return partial
     for name, of in partial:
         kept = _after_parquet(session, name, of)
         if kept != of or of in _REMEDY:
             problem = _REMEDY.get(of) or (f"it would come back as {kept}" if kept else "Parquet has no such type")
             raise BadStatement(f"{field}: column {name} is {of}, which cannot be kept exactly ({problem}); CAST it")
     return partial
+
+
+def _stay_the_same(session: Session, partial: Columns) -> bool:
+    """Whether a Parquet file gives back all of these types."""
+    if any(of in _REMEDY for _, of in partial):
+        return False
+    nothing = ", ".join(f"CAST(NULL AS {of}) AS {quote(name)}" for name, of in partial)
+    try:
+        content, _ = session.copy(f"SELECT {nothing} LIMIT 0", "FORMAT parquet")
+    except duckdb.Error:
+        return False
+    path = session.put("types", content)
+    found = session.run(f"DESCRIBE SELECT * FROM read_parquet('{path}')")
+    return [(str(row[0]), str(row[1])) for row in found] == partial
 
 
 def _after_parquet(session: Session, name: str, of: str) -> str | None:

@@ -36,7 +36,7 @@ def settle(samples: list[Sample], options: Options, for_sql: bool) -> Schema:
     names = _named(cells, options) if options.header else _numbered(len(cells), options.columns)
     known = {name.lower(): of for name, of in options.columns.items()}
     seen: list[set[str]] = [set() for _ in names]
-    if for_sql:
+    if for_sql and not all(name.lower() in known for name in names):
         nulls = frozenset(options.nulls)
         for row in _rows(samples, options, cells):
             for values, value in zip(seen, row, strict=False):
