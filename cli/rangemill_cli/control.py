@@ -66,6 +66,9 @@ def cancel(job: str, wait: bool, stack: str, as_json: bool) -> None:
     metavar="F.yaml",
     help="With new or restart: the pipeline document to go on with [default: the deployed one].",
 )
+@click.option(
+    "--rejects", is_flag=True, help="Apply the records again that were rejected; also of a JOB that succeeded."
+)
 @wait_option
 @stack_option
 @json_option
@@ -73,6 +76,7 @@ def redrive(
     job: str,
     code: Literal["same", "new", "restart"],
     pipeline_file: Path | None,
+    rejects: bool,
     wait: bool,
     stack: str,
     as_json: bool,
@@ -80,11 +84,13 @@ def redrive(
     """Take up JOB, which failed, was cancelled or rests: only what is missing runs again."""
 
     def act(gateways: "Gateways") -> "JobRow":
+        if rejects and code == "restart":
+            raise UsageProblem("`--code restart` does all records again.", "Leave out --rejects.")
         if pipeline_file is None:
-            return control.redrive(job, code, gateways)
+            return control.redrive(job, code, gateways, rejects=rejects)
         if code == "same":
             raise UsageProblem("--pipeline-file goes with --code new or restart.")
-        return control.redrive(job, code, gateways, document=_document(pipeline_file))
+        return control.redrive(job, code, gateways, document=_document(pipeline_file), rejects=rejects)
 
     _do("redrive", act, stack, wait=wait, as_json=as_json)
 

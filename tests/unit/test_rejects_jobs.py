@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rangemill import aggregate, apply, fetch, keys, pages, plan, rejects
+from rangemill import aggregate, apply, fetch, keys, pages, plan, redo, rejects
 from rangemill.errors import CountMismatch
 from rangemill.gateways import Gateways
 from rangemill.messages import ApplyMessage, CodeIdentity, Context, JobRequest, JobRow, SlotItem, StateMessage
@@ -226,8 +226,9 @@ def test_of_two_workers_for_one_slot_only_the_rejects_of_the_outcome_count() -> 
     checkpoint = pages.checkpoint(store, steps.gateways.jobs.load("j").pointer or "")
     assert checkpoint.totals.rejects == 1
     (wave,) = steps.gateways.jobs.waves("j")
-    (key,) = msgspec.json.decode(store.get(wave.rejects_key) or b"", type=list[str])
-    assert key in store.keys("jobs/j/rejects/")
+    (file,) = redo.reject_files(store.get(wave.rejects_key) or b"")
+    assert file.records == 1
+    assert file.key in store.keys("jobs/j/rejects/")
 
 
 def test_rejects_that_are_not_counted_break_the_proof(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ from typing import Final
 
 import msgspec
 
+from rangemill import redo
 from rangemill.errors import AccessRefused
 from rangemill_cli.inprocess import cache
 
@@ -161,7 +162,7 @@ def foreign_file(out: Path, output_format: str) -> Path | None:
 def _rejects_in(ledger: list[Path]) -> list[Path]:
     """The files of rejected records that committed waves name: others are of workers that were not the first."""
     lists = [path for path in ledger if path.name.startswith(f"{_REJECTS}-")]
-    keys = {key for path in lists for key in msgspec.json.decode(path.read_bytes(), type=list[str])}
+    keys = {file.key for path in lists for file in redo.reject_files(path.read_bytes())}
     return [Path(_REJECTS, key.rpartition("/")[2]) for key in sorted(keys)]
 
 

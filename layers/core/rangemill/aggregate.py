@@ -21,6 +21,7 @@ from rangemill.messages import (
     Handout,
     JobRow,
     Plan,
+    RejectFile,
     Slot,
     SlotItem,
     StateMessage,
@@ -95,7 +96,9 @@ def _decide(row: JobRow, plan: Plan, message: StateMessage, gateways: Gateways) 
 
 
 def require_few_rejects(checkpoint: Checkpoint, plan: Plan) -> None:
-    """Raise `TooManyRejects` when the pipeline's limits are passed."""
+    """Raise `TooManyRejects` when the pipeline's limits are passed; not while rejects wait to be applied again."""
+    if checkpoint.redo is not None or any(slot.redo for slot in checkpoint.retry):
+        return
     totals, policy = checkpoint.totals, pages.pipeline_of(plan).rejects
     rejects.require_few(policy, totals.rejects, totals.records, totals.bytes, plan.bytes, checkpoint.reject_groups)
 
@@ -145,6 +148,7 @@ def _commit(row: JobRow, plan: Plan, context: Context, gateways: Gateways, machi
         deaths=len(wave.deaths.verdicts),
         parted=wave.deaths.parted,
         culprits=wave.culprits,
+        redone=wave.redone,
     )
     key = keys.checkpoint(row.job_id, context.wave, attempt)
     store.put(key, messages.encode(checkpoint))
@@ -164,7 +168,7 @@ def _commit(row: JobRow, plan: Plan, context: Context, gateways: Gateways, machi
     return after
 
 
-def _put_list(store: Store, key: str, items: list[ClosedObject] | list[str]) -> str | None:
+def _put_list(store: Store, key: str, items: list[ClosedObject] | list[RejectFile] | list[str]) -> str | None:
     if not items:
         return None
     store.put(key, messages.encode(items))

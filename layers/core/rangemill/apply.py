@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from rangemill import code, formats, keys, messages, outcomes, pages, parts, retries
+from rangemill import code, formats, keys, messages, outcomes, pages, parts, redo, retries
 from rangemill.archives import deflated, foreign, tar_stream
 from rangemill.archives.tar_stream import MemberBegins
 from rangemill.blocks import Block, RangeDone, Remaining, Whole
@@ -78,7 +78,7 @@ def run(
 
 def _guessed(error: RangemillError, slot: Slot | None, plan: Plan | None) -> list[tuple[int, int]]:
     """The runs whose assumed states may be why it was raised: under a wrong one records are not what they are."""
-    if slot is None or plan is None or not isinstance(error, _OF_RECORDS):
+    if slot is None or slot.redo or plan is None or not isinstance(error, _OF_RECORDS):
         return []
     return retries.assuming(slot.runs) if formats.has_state(plan.settled) else []
 
@@ -102,7 +102,10 @@ def _process(
     work = _Work(plan, pipeline, gateways.objects, gateways.store, lambda: rejects.is_full or should_stop(), rejects)
     work.condemned, work.presumes = slot.condemned, presumes
     indexed = work.index(slot.objects[0], slot.index) if slot.index is not None else None
-    work.slot(slot)
+    if slot.redo:
+        redo.work(slot, work)
+    else:
+        work.slot(slot)
     partial, taken = work.engine.finish() if work.engine is not None else (b"", 0)
     records = sum(segment.records for _, segments in work.rows for segment in segments)
     if records != taken + work.rejects.count:
@@ -119,7 +122,7 @@ def _process(
         message.job_id,
         message.wave,
         slot.slot,
-        rows=with_rejects(work.rows, work.rejects),
+        rows=(redo.with_rejects if slot.redo else with_rejects)(work.rows, work.rejects),
         remaining=work.remaining,
         records=records,
         taken=taken,
@@ -172,7 +175,7 @@ class _Work:
         if run.start == run.end:
             self._nothing(pin, module)
             return
-        engine = self._begin(pin)
+        engine = self.begin(pin)
         pin, pieces = self._pieces(pin, run, module)
         segments: list[Segment] = []
         try:
@@ -243,18 +246,25 @@ class _Work:
         try:
             for event in getattr(module, "empty", lambda _: iter(()))(self.plan.settled):
                 if isinstance(event, Whole):
-                    self._begin(pin).take(event)
+                    self.begin(pin).take(event)
                     records += 1
         except RangemillError as error:
             error.of_object(pin.uri)
             raise
         self.rows.append((pin.index, [Segment(0, 0, 0, 0, 0, records, 0)]))
 
-    def _begin(self, pin: PinnedObject) -> Engine:
+    def read(self, pin: PinnedObject, run: Run) -> int:
+        """Apply the records that begin in a run of an object that is proved already; how many they are."""
+        rows, self.rows = self.rows, []
+        self._run(pin, run)
+        rows, self.rows = self.rows, rows
+        return sum(segment.records for _, segments in rows for segment in segments)
+
+    def begin(self, pin: PinnedObject, member: str | None = None) -> Engine:
         """The engine, told of the object whose records follow; made for the first one that has any."""
         if self.engine is None:
             self.engine = make_engine(self.pipeline, self.plan.settled, rejects=self.rejects, condemned=self.condemned)
-        self.engine.begin_object(ObjectContext(pin.bucket, pin.key, pin.version_id, pin.member, pin.index))
+        self.engine.begin_object(ObjectContext(pin.bucket, pin.key, pin.version_id, member or pin.member, pin.index))
         return self.engine
 
     def _pieces(self, pin: PinnedObject, run: Run, module: FormatModule) -> tuple[PinnedObject, Iterator[bytes]]:

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 import msgspec
 
 from rangemill.errors import CountMismatch
-from rangemill.ledger import Segment, prove
-from rangemill.messages import ClosedObject, OpenObject, Totals
+from rangemill.ledger import Segment, merge, prove
+from rangemill.messages import ClosedObject, OpenObject, OutcomeHeader, PinnedObject, Slot, Totals
 
 
 def bytes_of(segments: Iterable[Segment]) -> int:
@@ -22,6 +22,17 @@ def records_of(segments: Iterable[Segment]) -> int:
 def ranges_of(segments: Iterable[Segment]) -> int:
     """Ranges of the segments."""
     return sum(s.ranges for s in segments)
+
+
+def add_rows(objects: dict[int, OpenObject], slot: Slot, header: OutcomeHeader) -> None:
+    """Merge an outcome's rows into the open objects, by index. Raises what `ledger.merge` raises."""
+    pins: dict[int, PinnedObject] = {pin.index: pin for pin in (*slot.objects, *header.pins)}
+    for index, segments in header.rows:
+        known = objects.get(index)
+        pin = known.pin if known is not None and not known.pin.crc_later else pins[index]
+        joined = [*(known.segments if known is not None else ()), *segments]
+        wrong_waves = known.wrong_waves if known is not None else 0
+        objects[index] = OpenObject(pin, merge(joined, pin.crc_name, pin.uri), wrong_waves)
 
 
 def is_whole(entry: OpenObject) -> bool:

@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from rangemill import decide, keys, messages, pages, renewal
+from rangemill import decide, keys, messages, pages, redo, renewal
 from rangemill.errors import Transient, WrongStatus
 from rangemill.gateways import Gateways
 from rangemill.messages import Checkpoint, Cursor, GenerationRow, JobRow, PipelineDocument, Totals, now_text
@@ -71,18 +71,29 @@ def resume(job_id: str, gateways: Gateways) -> JobRow:
     return _until(attempt, job_id, gateways)
 
 
-def redrive(job_id: str, code: CodeChoice, gateways: Gateways, *, document: PipelineDocument | None = None) -> JobRow:
+def redrive(
+    job_id: str,
+    code: CodeChoice,
+    gateways: Gateways,
+    *,
+    document: PipelineDocument | None = None,
+    rejects: bool = False,
+) -> JobRow:
     """Take up a job that failed, was cancelled or rests, as its next generation: only what is not yet committed.
 
     `same` code is what it was planned with, and no other passes; `new` goes on with the code that is deployed by then;
     `restart` takes that code and does all objects again, as they were pinned. These two go on with the `document`,
-    else with the one that is deployed where the job's was.
+    else with the one that is deployed where the job's was. With `rejects` the records that were rejected are applied
+    again, also of a job that has succeeded.
 
     Raises `WrongStatus`, `UnknownJob`, and `BadPipeline` for a document that does not fit what the job has done.
     """
 
     def attempt(row: JobRow) -> bool:
-        if row.status not in ("FAILED", "CANCELLED", "PAUSED"):
+        if row.status == "SUCCEEDED" and not rejects:
+            remedy = "; its rejects are applied again with `--rejects`" if row.totals.rejects else ""
+            return _refuse(row, "redriven", remedy)
+        if row.status in ("WAITING", "RUNNING"):
             return _refuse(row, "redriven")
         _require_room(row, gateways)
         redrives = row.redrives + 1
@@ -93,9 +104,14 @@ def redrive(job_id: str, code: CodeChoice, gateways: Gateways, *, document: Pipe
             before = pages.checkpoint(gateways.store, row.pointer)
             after = from_the_beginning(before) if code == "restart" else forgiven(before)
             changes["pointer"] = keys.checkpoint(job_id, row.wave, f"r{redrives}-{secrets.token_hex(4)}")
+            if rejects and code != "restart":
+                after, more = _rejects_again(row, after, gateways)
+                changes |= more
             gateways.store.put(changes["pointer"], messages.encode(after))
             if code == "restart":
                 changes |= {"restarted_after_wave": row.wave, "totals": after.totals}
+        if row.status == "SUCCEEDED":
+            changes |= {"published": row.published + 1, "result": None}
         return _take_up(row, changes, gateways)
 
     return _until(attempt, job_id, gateways)
@@ -113,6 +129,31 @@ def _put(document: PipelineDocument | None, row: JobRow, code: CodeChoice, gatew
     key = keys.pipeline_document(row.job_id, secrets.token_hex(4))
     gateways.store.put(key, messages.encode(document))
     return key
+
+
+def _rejects_again(row: JobRow, checkpoint: Checkpoint, gateways: Gateways) -> tuple[Checkpoint, dict[str, Any]]:
+    """The checkpoint with all rejects waiting to be applied again, and what changes in the row.
+
+    Where rejects of an earlier redrive wait still, they go on first. Raises `WrongStatus` where there is nothing to do.
+    """
+    if checkpoint.redo is not None or any(slot.redo for slot in checkpoint.retry):
+        return checkpoint, {}
+    if not checkpoint.totals.rejects:
+        raise WrongStatus(f"job {row.job_id} has no rejects")
+    plan = pages.newest_plan(gateways.store, row.job_id, row.plan_number)
+    if pages.pipeline_of(plan).rejects.on_error != "quarantine":
+        raise WrongStatus(
+            f"job {row.job_id} has not kept its {checkpoint.totals.rejects} rejects (`on_error: skip`), so that nobody "
+            "knows where they lie; `--code restart` does all records again"
+        )
+    after_wave = max(row.restarted_after_wave, row.rejects_after_wave)
+    lists = [w.rejects_key for w in gateways.jobs.waves(row.job_id) if w.rejects_key and w.wave > after_wave]
+    again = msgspec.structs.replace(
+        checkpoint,
+        redo=redo.begin(gateways.store, row.job_id, row.redrives + 1, lists),
+        reject_groups=redo.waiting_group(checkpoint.totals.rejects),
+    )
+    return again, {"rejects_after_wave": row.wave}
 
 
 def adjust(job_id: str, gateways: Gateways, *, concurrency: int | None, cost_cap_usd: float | None) -> JobRow:
@@ -166,7 +207,8 @@ def _until(attempt: Callable[[JobRow], bool], job_id: str, gateways: Gateways) -
 def _refuse(row: JobRow, done: str, remedy: str = "") -> bool:
     what = {"SUCCEEDED": "has succeeded", "FAILED": "has failed", "CANCELLED": "was cancelled"}
     state = what.get(row.status, f"is {row.status.lower()}")
-    raise WrongStatus(f"job {row.job_id} {state} and cannot be {done}{remedy if row.status != 'SUCCEEDED' else ''}")
+    hint = remedy if row.status != "SUCCEEDED" or done == "redriven" else ""
+    raise WrongStatus(f"job {row.job_id} {state} and cannot be {done}{hint}")
 
 
 def _require_room(row: JobRow, gateways: Gateways) -> None:

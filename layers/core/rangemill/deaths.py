@@ -115,7 +115,8 @@ class Deaths:
             return [_again(lost, deaths)]
         self.parted += 1
         tries = lost.before.tries if lost.before is not None else 0
-        return [RetrySlot(part.objects, part.runs, 0, tries, suspect=True) for part in parts]
+        redo = lost.slot.redo
+        return [RetrySlot(part.objects, part.runs, 0, tries, suspect=True, redo=redo) for part in parts]
 
 
 def require_few(totals: Totals, verdicts: list[Verdict]) -> None:
@@ -142,7 +143,7 @@ def parted(slot: Slot) -> list[RetrySlot]:
         size = -(-len(runs) // PARTS)
         return [subset(slot.objects, runs[at : at + size]) for at in range(0, len(runs), size)]
     run = runs[0]
-    if run.end - run.start <= 1 or slot.objects[0].whole:
+    if run.end - run.start <= 1 or (slot.objects and slot.objects[0].whole):
         return []
     unit = run.range_bytes if _first_boundary(run) < run.end else 1  # whole ranges while there are several
     low, high = run.start // unit, -(-run.end // unit)
@@ -166,29 +167,32 @@ def subset(objects: list[PinnedObject], runs: list[Run]) -> RetrySlot:
 
 def _again(lost: _Lost, deaths: int = 0, condemned: str = "") -> RetrySlot:
     slot, tries = lost.slot, lost.before.tries if lost.before is not None else 0
-    return RetrySlot(slot.objects, slot.runs, deaths, tries, slot.suspect, slot.condemned or condemned)
+    return RetrySlot(slot.objects, slot.runs, deaths, tries, slot.suspect, slot.condemned or condemned, slot.redo)
 
 
 def _of_culprit(lost: _Lost, deaths: int) -> WorkerDied:
-    run, pin = lost.slot.runs[0], lost.slot.objects[0]
-    what = "the object, which cannot be begun in the middle" if pin.whole else f"the single byte at {run.start}"
-    record = "a record in it" if pin.whole else "the record that begins there"
+    run, pin = lost.slot.runs[0], lost.slot.objects[0] if lost.slot.objects else None
+    is_whole = pin is not None and pin.whole
+    what = "the object, which cannot be begun in the middle" if is_whole else f"the single byte at {run.start}"
+    record = "a record in it" if is_whole else "the record that begins there"
+    uri = pin.uri if pin is not None else None
     return WorkerDied(
-        f"workers died {deaths} times ({_name(lost.verdict)}) on {what} of {pin.uri}: {record} needs more memory or "
+        f"workers died {deaths} times ({_name(lost.verdict)}) on {what} of {uri}: {record} needs more memory or "
         "time than a worker has. Give the Apply function more, or leave such records out with `rejects: {on_error: "
         "quarantine}`",
-        object_uri=pin.uri,
+        object_uri=uri,
         offset=run.start,
     )
 
 
 def _of_cutting(lost: _Lost, deaths: int) -> WorkerDied:
-    run, pin = lost.slot.runs[0], lost.slot.objects[0]
+    run, redo = lost.slot.runs[0], lost.slot.redo
+    uri = redo[run.object_index] if redo else lost.slot.objects[0].uri
     return WorkerDied(
-        f"workers died {deaths} times ({_name(lost.verdict)}) at byte {run.start} of {pin.uri} before any record was "
+        f"workers died {deaths} times ({_name(lost.verdict)}) at {run.start} of {uri} before any record was "
         "applied: reading the data alone needs more memory or time than a worker has. Give the Apply function more, or "
         "lower `format.max_record_bytes`",
-        object_uri=pin.uri,
+        object_uri=uri,
         offset=run.start,
     )
 

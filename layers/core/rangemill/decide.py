@@ -6,7 +6,7 @@ from rangemill.messages import Checkpoint, JobRow, Next, Plan
 
 def is_complete(checkpoint: Checkpoint, plan: Plan) -> bool:
     """Whether nothing is left to hand out."""
-    waiting = checkpoint.retry or checkpoint.pending or checkpoint.indexing
+    waiting = checkpoint.retry or checkpoint.pending or checkpoint.indexing or checkpoint.redo
     return checkpoint.cursor.page >= plan.pages and not waiting
 
 

@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from rangemill import decide, keys, messages, pages, retries
+from rangemill import decide, keys, messages, pages, redo, retries
 from rangemill.errors import IncompleteProof, Superseded
 from rangemill.gateways import Gateways
 from rangemill.indexing import Behind, is_behind
@@ -64,7 +64,12 @@ def run(message: StateMessage, gateways: Gateways, attempt: str) -> Context:
     wave_key = keys.wave(context.job_id, wave, row.redrives)
     body = store.get(wave_key)
     if body is None:
-        slots, handout = plan_wave(checkpoint, plan, lambda page: pages.plan_page(store, context.job_id, page))
+        slots, handout = plan_wave(
+            checkpoint,
+            plan,
+            lambda page: pages.plan_page(store, context.job_id, page),
+            lambda at: redo.files(store, context.job_id, at),
+        )
         if not slots:
             if not decide.is_complete(checkpoint, plan):
                 raise IncompleteProof(f"job {context.job_id} is not complete, but nothing is left to hand out")
@@ -159,20 +164,27 @@ def shape(plan: Plan, bytes_per_second: float | None, left_bytes: int) -> WaveSh
     )
 
 
-def plan_wave(checkpoint: Checkpoint, plan: Plan, plan_pages: Pages) -> tuple[list[Slot], Handout]:
-    """The slots of the next wave and where the checkpoint stands once they are handed out. Reads nothing but pages."""
+def plan_wave(
+    checkpoint: Checkpoint, plan: Plan, plan_pages: Pages, rejects: redo.Files = lambda _: iter(())
+) -> tuple[list[Slot], Handout]:
+    """The slots of the next wave and where the checkpoint stands once they are handed out.
+
+    Reads nothing but pages of the plan, and which files keep the rejects that are to be applied again.
+    """
     retried = checkpoint.retry[:WAVE_MAX_SLOTS]
     slots = [
-        Slot(number, retry.objects, retry.runs, suspect=retry.suspect, condemned=retry.condemned)
+        Slot(number, retry.objects, retry.runs, suspect=retry.suspect, condemned=retry.condemned, redo=retry.redo)
         for number, retry in enumerate(retried)
     ]
+    again, redo_left = redo.hand_out(checkpoint.redo, len(slots), WAVE_MAX_SLOTS - len(slots), rejects)
+    slots += again
     walk = _Walk(checkpoint.cursor, plan, plan_pages)
     behind = Behind(list(checkpoint.indexing), plan)
     # With many outcomes waiting for a neighbour it comes first; there is one, among what came back.
     if len(slots) < WAVE_MAX_SLOTS and (not slots or len(checkpoint.pending) < PENDING_MAX_OUTCOMES):
         _hand_out(slots, walk, behind, plan, checkpoint.bytes_per_second)
     waiting = checkpoint.retry[len(retried) :]
-    handout = Handout(checkpoint.wave + 1, len(slots), walk.cursor, waiting, retried, behind.left())
+    handout = Handout(checkpoint.wave + 1, len(slots), walk.cursor, waiting, retried, behind.left(), redo_left)
     told = _states_told(checkpoint)
     if told:
         slots = [msgspec.structs.replace(slot, runs=retries.told_runs(slot.runs, told)) for slot in slots]

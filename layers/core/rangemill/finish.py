@@ -67,6 +67,8 @@ def require_proof(checkpoint: Checkpoint, plan: Plan) -> None:
         problem = f"{len(checkpoint.pending)} outcomes were never verified"
     elif checkpoint.indexing:
         problem = f"{checkpoint.indexing[0].pin.uri} was not handed out to its end"
+    elif checkpoint.redo:
+        problem = "rejects that were to be applied again were not handed out"
     elif checkpoint.open_objects:
         entry = checkpoint.open_objects[0]
         problem = f"{len(checkpoint.open_objects)} objects have holes, the first is {entry.pin.uri}"
@@ -89,7 +91,9 @@ def _publish(row: JobRow, plan: Plan, checkpoint: Checkpoint, gateways: Gateways
     pipeline, store = pages.pipeline_of(plan), gateways.store
     if not pipeline.is_folded:
         return [store.uri(key) for key in _parts(row, gateways)]
-    key = f"{output_root(pipeline, row.job_id)}result.{pipeline.output.format}"
+    # A job that had succeeded leaves that result as it is: readers see the old one until the manifest is replaced.
+    name = f"result-{row.published}" if row.published else "result"
+    key = f"{output_root(pipeline, row.job_id)}{name}.{pipeline.output.format}"
     if pipeline.is_sql and plan.settled.columns is None:  # only empty objects: there is nothing that names a column
         if pipeline.output.format == "parquet":  # which cannot be without columns
             return []

@@ -68,6 +68,11 @@ def rejects_list(job_id: str, wave: int, attempt: str) -> str:
     return f"jobs/{job_id}/ledger/rejects-{wave:08d}-{attempt}.json"
 
 
+def redo(job_id: str, number: int, page: int) -> str:
+    """A page of the lists that name the rejects which the redrive of that number hands out again."""
+    return f"jobs/{job_id}/redo/{number}-{page:06d}.json"
+
+
 def _of_redrive(number: int) -> str:
     return f"-r{number}" if number else ""
 

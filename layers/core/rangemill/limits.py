@@ -145,6 +145,9 @@ REJECT_GROUPS_MAX: Final = 20  # kinds of errors that are told apart, in an outc
 # many before it can, the job fails. 32 MiB are some 100,000 rejects of 80 bytes.
 REJECTS_FULL_BYTES: Final = 32 * MIB
 REJECTS_MAX_BYTES: Final = 128 * MIB
+REDO_PAGE_LISTS: Final = 1_000  # of waves that rejected something: 100 KB of names
+REDO_SLOT_FILES: Final = 32  # of rejects that one worker applies again, and
+REDO_SLOT_RECORDS: Final = 1_000  # so many records of them at least; at worst one file, of 128 MiB
 # Blocks that the Python engine keeps to apply them again: a 27th of a worker of 1,769 MiB.
 REPLAY_WINDOW_BYTES: Final = 64 * MIB
 STOP_MARGIN_MS: Final = 30_000  # a worker stops taking records this long before its deadline, to publish in peace

@@ -162,7 +162,8 @@ class Slot(Struct, frozen=True, omit_defaults=True):
     """What one worker gets: runs, and the pins of their objects.
 
     With `index` it has one object and no runs: nothing is applied, the object's restart points are made. A `suspect` is
-    a part of a slot whose worker died. `condemned` says why its record is rejected without being applied.
+    a part of a slot whose worker died. `condemned` says why its record is rejected without being applied. With
+    `redo` its runs are of lines in these files of rejects, and it has no objects.
     """
 
     slot: int
@@ -171,6 +172,7 @@ class Slot(Struct, frozen=True, omit_defaults=True):
     index: IndexTurn | None = None
     suspect: bool = False
     condemned: str = ""
+    redo: list[str] = []
 
 
 class RetrySlot(Struct, frozen=True, omit_defaults=True):
@@ -182,6 +184,7 @@ class RetrySlot(Struct, frozen=True, omit_defaults=True):
     tries: int = 0
     suspect: bool = False  # as in `Slot`
     condemned: str = ""  # as in `Slot`
+    redo: list[str] = []  # as in `Slot`
 
 
 class Indexing(Struct, frozen=True, omit_defaults=True):
@@ -197,6 +200,26 @@ class Indexing(Struct, frozen=True, omit_defaults=True):
     turns: int = 0
     tries: int = 0
     deaths: int = 0
+
+
+class RejectFile(Struct, frozen=True, array_like=True):
+    """A file of rejects that counts, and how many are in it; None where an earlier version wrote the list."""
+
+    key: str
+    records: int | None
+
+
+class Redo(Struct, frozen=True, array_like=True):
+    """Where the rejects stand that are to be applied again: of the redrive of that number, which left so many pages.
+
+    A page names lists, a list files: the file at `file` of the list at `position` of the page at `page` is the next.
+    """
+
+    number: int
+    pages: int
+    page: int = 0
+    position: int = 0
+    file: int = 0
 
 
 class Cursor(Struct, frozen=True, order=True):
@@ -329,6 +352,7 @@ class Handout(Struct, frozen=True):
     retry: list[RetrySlot]
     retried: list[RetrySlot]  # the retry slots that this wave hands out again: slot i is retried[i]
     indexing: list[Indexing] = field(default_factory=list)  # as it stands once the wave is handed out
+    redo: Redo | None = None  # likewise
     v: int = VERSION
 
 
@@ -460,6 +484,7 @@ class Checkpoint(Struct, frozen=True):
     worker_bound: int | None = None  # workers of the next wave at most, since AWS throttles; None: the job's own
     first_slots: int = 0  # handed out to their first worker lately
     first_deaths: int = 0  # of these workers
+    redo: Redo | None = None  # rejects that are still to be handed out again
     v: int = VERSION
 
 
@@ -506,6 +531,8 @@ class JobRow(Struct, frozen=True, omit_defaults=True):
     leased_until: str | None = None
     own_workers: int | None = None  # that the job may have at most, as planned or asked for
     wants: int | None = None  # that its next wave has slots for at most; before the plan, by the sizes that are known
+    rejects_after_wave: int = 0  # what waves up to it rejected was handed out again
+    published: int = 0  # how often it had succeeded before it was taken up again
 
 
 class Member(Struct, frozen=True, omit_defaults=True):
@@ -540,6 +567,7 @@ class WaveRow(Struct, frozen=True, omit_defaults=True):
     deaths: int = 0  # workers that died
     parted: int = 0  # slots that were parted to find the record of which they died
     culprits: int = 0  # records that were found so, and rejected
+    redone: int = 0  # records that had been rejected before, applied again or rejected again
 
 
 class GenerationRow(Struct, frozen=True, omit_defaults=True):

@@ -33,7 +33,8 @@ class Reject(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `length` counts the record's bytes as its engine would have read them (UTF-8, with the delimiter), of which `bytes`
     are the first `REJECT_MAX_BYTES`, as text or, where they are no UTF-8, in base64. Both are null where a record is
-    no bytes by itself, as a row of Parquet, or too large to be held, as a whole object.
+    no bytes by itself, as a row of Parquet, or too large to be held, as a whole object. `index` is the
+    object's in the plan. `is_stored`: the bytes are as they lie in the object, since no engine could be given them.
     """
 
     object: str
@@ -45,6 +46,8 @@ class Reject(msgspec.Struct, frozen=True, omit_defaults=True):
     bytes: str | None = None
     encoding: str = ""
     is_cut: bool = False
+    index: int | None = None
+    is_stored: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,14 +100,32 @@ class RejectLog:
         return b"".join(self._lines)
 
     def add(
-        self, index: int, uri: str, version_id: str | None, offset: int | None, data: bytes | None, cause: Cause
+        self,
+        index: int,
+        uri: str,
+        version_id: str | None,
+        offset: int | None,
+        data: bytes | None,
+        cause: Cause,
+        *,
+        is_stored: bool = False,
     ) -> None:
         """Count a record, and keep it if the pipeline says so. Raises `TooManyRejects`."""
+        reject = _reject(uri, version_id, offset, data, cause) if self.policy.on_error == "quarantine" else None
+        if reject is not None:
+            reject = msgspec.structs.replace(reject, index=index, is_stored=is_stored)
+        self._enter(index, reject, cause.type, cause.problem, uri, offset)
+
+    def again(self, reject: Reject, problem: str) -> None:
+        """Count and keep a record as the reject that it was before. Raises `TooManyRejects`."""
+        self._enter(reject.index or 0, reject, reject.type, problem, reject.object, reject.offset)
+
+    def _enter(self, index: int, reject: Reject | None, kind: str, problem: str, uri: str, offset: int | None) -> None:
         self.count += 1
         self.by_object[index] += 1
-        self._group(RejectGroup(cause.type, shortened(cause.problem, _PROBLEM_MAX_CHARS), 1, uri, offset))
-        if self.policy.on_error == "quarantine":
-            line = _ENCODE(_reject(uri, version_id, offset, data, cause)) + b"\n"
+        self._group(RejectGroup(kind, shortened(problem, _PROBLEM_MAX_CHARS), 1, uri, offset))
+        if reject is not None:
+            line = _ENCODE(reject) + b"\n"
             self._lines.append(line)
             self.kept_bytes += len(line)
         if self.policy.max_count is not None and self.count > self.policy.max_count:

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from rangemill import keys, messages, pages
+from rangemill import keys, messages, pages, redo
 from rangemill.gateways import Gateways, Jobs
 from rangemill.limits import REPORT_MAX_OBJECTS, REPORT_MAX_REJECT_FILES
 from rangemill.messages import Checkpoint, ClosedObject, JobRow, Plan, Totals, WaveRow
@@ -80,6 +80,7 @@ def full(
     """`report.json`."""
     all_waves = list(gateways.jobs.waves(row.job_id))
     waves = [wave for wave in all_waves if wave.wave > row.restarted_after_wave]
+    rejecting = [w for w in waves if w.rejects_key is not None and w.wave > row.rejects_after_wave]
     objects = [msgspec.to_builtins(o) for o in islice(_closed_objects(waves, gateways), REPORT_MAX_OBJECTS)]
     for entry in objects:
         entry["crc"] = f"{entry['crc']:x}"
@@ -107,8 +108,8 @@ def full(
         "wave_history": [_of_wave(wave) for wave in waves],
         "given_up_waves": [_of_wave(wave) for wave in all_waves if wave.wave <= row.restarted_after_wave],
         "reject_groups": [msgspec.to_builtins(group) for group in checkpoint.reject_groups],
-        "reject_files": list(islice(_reject_files(waves, gateways), REPORT_MAX_REJECT_FILES)),
-        "reject_lists": [gateways.store.uri(w.rejects_key) for w in waves if w.rejects_key is not None],
+        "reject_files": list(islice(_reject_files(rejecting, gateways), REPORT_MAX_REJECT_FILES)),
+        "reject_lists": [gateways.store.uri(w.rejects_key) for w in rejecting if w.rejects_key is not None],
         "proved_objects": objects,
         "proved_objects_omitted": max(0, plan.objects - len(objects)),
         "ledger": [gateways.store.uri(w.closed_key) for w in waves if w.closed_key is not None],
@@ -134,8 +135,8 @@ def _generations(row: JobRow, gateways: Gateways) -> Iterator[dict[str, Any]]:
 def _reject_files(waves: list[WaveRow], gateways: Gateways) -> Iterator[str]:
     for wave in waves:
         if wave.rejects_key is not None:
-            keys_of_wave = msgspec.json.decode(pages.required(gateways.store, wave.rejects_key), type=list[str])
-            yield from map(gateways.store.uri, keys_of_wave)
+            files = redo.reject_files(pages.required(gateways.store, wave.rejects_key))
+            yield from (gateways.store.uri(file.key) for file in files)
 
 
 def _closed_objects(waves: list[WaveRow], gateways: Gateways) -> Iterator[ClosedObject]:

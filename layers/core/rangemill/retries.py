@@ -13,7 +13,7 @@ from rangemill.messages import PendingOutcome, RetrySlot, Run, Slot, Verdict
 
 def remainder(slot: Slot, remaining: list[Run]) -> RetrySlot:
     """What a worker handed back in good order: a slot like any new one."""
-    return subset(slot.objects, remaining)
+    return msgspec.structs.replace(subset(slot.objects, remaining), redo=slot.redo)
 
 
 def with_states(slot: Slot, told: Mapping[tuple[int, int], str | None]) -> RetrySlot:
@@ -108,7 +108,7 @@ def _again(slot: Slot, before: RetrySlot | None, verdict: Verdict) -> RetrySlot:
             errors.rebuild(verdict.error) if verdict.error else f"{verdict.Error}: {first_line(verdict.Cause)}"
         )
         raise WorkerFailed(f"a slot failed in {tries} waves, the last time with {said}", object_uri=_where(slot))
-    return RetrySlot(slot.objects, slot.runs, deaths, tries, slot.suspect, slot.condemned)
+    return RetrySlot(slot.objects, slot.runs, deaths, tries, slot.suspect, slot.condemned, slot.redo)
 
 
 def _where(slot: Slot) -> str | None:

@@ -65,6 +65,8 @@ def wants(checkpoint: Checkpoint, plan: Plan) -> int:
     """How many slots the next wave has at most: every one has a range at least, and no range is of two objects."""
     totals = checkpoint.totals
     ranges = (plan.bytes - totals.bytes) // plan.range_bytes + plan.objects - totals.objects + len(checkpoint.retry)
+    if checkpoint.redo is not None:  # how many files of rejects are left, nobody has counted
+        ranges = WAVE_MAX_SLOTS
     most = WAVE_MAX_SLOTS if checkpoint.worker_bound is None else checkpoint.worker_bound
     return max(1, min(ranges, most))
 

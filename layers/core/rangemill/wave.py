@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from rangemill import closing, indexing, keys, outcomes, rejects, retries
+from rangemill import closing, indexing, keys, outcomes, redo, rejects, retries
 from rangemill.deaths import Deaths, Weather, require_few
 from rangemill.engines.base import Folder
 from rangemill.errors import RangemillError
-from rangemill.ledger import THROUGH, merge
+from rangemill.ledger import THROUGH
 from rangemill.limits import (
     FOLD_BATCH_BYTES,
     FOLD_BATCH_PARTIALS,
@@ -25,8 +25,8 @@ from rangemill.messages import (
     OpenObject,
     OutcomeHeader,
     PendingOutcome,
-    PinnedObject,
     Plan,
+    RejectFile,
     RejectGroup,
     RetrySlot,
     Slot,
@@ -50,7 +50,8 @@ class Wave:
     returned: list[RetrySlot] = field(default_factory=list)
     parts: list[str] = field(default_factory=list)
     rejects: int = 0
-    rejects_keys: list[str] = field(default_factory=list)
+    redone: int = 0  # records that were rejects before
+    rejects_keys: list[RejectFile] = field(default_factory=list)
     reject_groups: list[RejectGroup] = field(default_factory=list)
     pending: list[PendingOutcome] = field(default_factory=list)
     milliseconds: int = 0
@@ -67,12 +68,13 @@ class Wave:
     _worked_bytes: int = 0
     _index_milliseconds: int = 0  # of indexers, who show nothing of how quickly records are applied
     _headers: int = 0
+    _waiting_again: int = 0  # rejects that a redrive has not applied again yet
     _requests: int = 0
 
     def __post_init__(self) -> None:
         self.deaths = Deaths(Weather(self.before.first_slots, self.before.first_deaths))
         self._objects = {entry.pin.index: entry for entry in self.before.open_objects}
-        self.reject_groups = self.before.reject_groups
+        self.reject_groups, self._waiting_again = redo.without_waiting(self.before.reject_groups)
         self._indexing = list(self.handout.indexing)
 
     def add(self, slot: Slot, body: bytes | None, verdict: VerdictReader) -> None:
@@ -88,7 +90,10 @@ class Wave:
             self._indexing = indexing.answered(self._indexing, slot, header.indexed)
             self._index_milliseconds += header.milliseconds
         self.milliseconds += header.milliseconds
-        self._worked_bytes += header.bytes
+        if slot.redo:  # of lines that were kept: shows nothing either
+            self._index_milliseconds += header.milliseconds
+        else:
+            self._worked_bytes += header.bytes
         self._requests += header.requests
         self.pressure.outcome(header)
         self._headers += 1
@@ -182,19 +187,22 @@ class Wave:
         return None if left == THROUGH else left
 
     def _accept(self, slot: Slot, header: OutcomeHeader, encoded: bytes) -> None:
-        self._rows(slot, header)
+        if slot.redo:
+            self.redone += header.records
+        else:
+            closing.add_rows(self._objects, slot, header)
         self.culprits += bool(slot.condemned and header.rejects)
         if header.remaining:
             # What the worker learnt of an object's version and CRC holds for the rest of it.
             known = {pin.index: pin for pin in header.pins}
             objects = [known.get(pin.index, pin) for pin in slot.objects]
-            self.returned.append(retries.remainder(Slot(slot.slot, objects, slot.runs), header.remaining))
+            self.returned.append(retries.remainder(msgspec.structs.replace(slot, objects=objects), header.remaining))
         if header.part is not None:
             self.parts.append(header.part)
         self.rejects += header.rejects
         self.reject_groups = rejects.merged(self.reject_groups, header.reject_groups)
         if header.rejects_key is not None:
-            self.rejects_keys.append(header.rejects_key)
+            self.rejects_keys.append(RejectFile(header.rejects_key, header.rejects))
         if encoded:
             self._waiting.append(encoded)
             if len(self._waiting) >= FOLD_BATCH_PARTIALS or sum(map(len, self._waiting)) >= FOLD_BATCH_BYTES:
@@ -221,21 +229,12 @@ class Wave:
         except RangemillError as error:
             self.failure = self.failure or error
             if slot.index is None:
-                self.returned.append(RetrySlot(slot.objects, slot.runs))
+                self.returned.append(RetrySlot(slot.objects, slot.runs, redo=slot.redo))
 
     def _known(self, slot: Slot) -> RetrySlot | None:
         """What the slot was on the retry list; None of one that was not on it."""
         retried = self.handout.retried
         return retried[slot.slot] if slot.slot < len(retried) else None
-
-    def _rows(self, slot: Slot, header: OutcomeHeader) -> None:
-        pins: dict[int, PinnedObject] = {pin.index: pin for pin in (*slot.objects, *header.pins)}
-        for index, segments in header.rows:
-            known = self._objects.get(index)
-            pin = known.pin if known is not None and not known.pin.crc_later else pins[index]
-            joined = [*(known.segments if known is not None else ()), *segments]
-            wrong_waves = known.wrong_waves if known is not None else 0
-            self._objects[index] = OpenObject(pin, merge(joined, pin.crc_name, pin.uri), wrong_waves)
 
     def _fold(self) -> None:
         partials = self._waiting if self.partial is None else [self.partial, *self._waiting]
@@ -277,18 +276,19 @@ class Wave:
             sorted({*self.before.crc_names, *(c.crc_name for c in closed if c.matched)}),
             self._worked_bytes / seconds if seconds > 1 else self.before.bytes_per_second,
             self.pending,
-            reject_groups=self.reject_groups,
+            reject_groups=[*self.reject_groups, *redo.waiting_group(self._waiting_again - self.redone)],
             indexing=self._indexing,
             failure=None if self.failure is None else self.failure.to_json(),
             first_slots=self.deaths.weather.slots,
             first_deaths=self.deaths.weather.deaths,
+            redo=self.handout.redo,
         ), closed
 
     def _totals(self, closed: list[ClosedObject], still_open: list[OpenObject]) -> Totals:
         old = self.before.totals
         return msgspec.structs.replace(
             closing.counted(old, self.before.open_objects, closed, still_open),
-            rejects=old.rejects + self.rejects,
+            rejects=old.rejects + self.rejects - self.redone,
             slots=old.slots + self.handout.slots,
             waves=old.waves + 1,
             worker_milliseconds=old.worker_milliseconds + self.milliseconds,

@@ -74,7 +74,8 @@ def log_refused(log: RejectLog, context: ObjectContext, block: Block) -> None:
                 object_uri=context.uri,
                 offset=refused.offset,
             )
-        reject(log, context, refused.offset, refused.data, of_data(refused.problem))
+        cause = of_data(refused.problem)
+        log.add(context.index, context.uri, context.version_id, refused.offset, refused.data, cause, is_stored=True)
 
 
 def reject(log: RejectLog, context: ObjectContext, offset: int | None, data: bytes | None, cause: Cause) -> None:
