@@ -109,7 +109,7 @@ def test_a_document_comes_back_as_it_was_and_as_the_same_bytes(kind: type[msgspe
 
 def test_the_documents_that_outlive_a_deploy_have_versions() -> None:
     assert {k.__name__ for k in VERSIONED} == {
-        "JobRequest", "PlanPage", "Plan", "Handout", "OutcomeHeader", "Checkpoint",
+        "JobRequest", "PlanPage", "Plan", "Handout", "OutcomeHeader", "Checkpoint", "PipelineDocument",
     }  # fmt: skip
 
 

@@ -262,7 +262,9 @@ def test_what_a_wrong_guess_makes_of_csv_is_not_rejected() -> None:
             "rejects": {"on_error": "quarantine", "max_count": 5},
         }
     )
-    row, gateways = run([body], text, range_bytes=7)
+    gateways, request = started([body], text, range_bytes=7)
+    request = msgspec.structs.replace(request, history_budget_events=100)  # slots of one range
+    row = run_job(request, gateways, in_this_process(gateways, CODE), CODE, defaults=DEFAULTS)
     report = report_of(row, gateways)
     assert result(row, gateways) == [{"n": 40, "s": 280}]
     assert [each["offset"] for each in kept(report, gateways)] == [body.index(b"zz")]
