@@ -1,4 +1,4 @@
-"""Sweep: objects that no event announced become jobs, lost jobs are marked, and what old jobs left goes."""
+"""Sweep: objects that no event announced become jobs, lost jobs are taken up, and what old jobs left goes."""
 
 import os
 from functools import cache
@@ -37,7 +37,7 @@ def handler(_event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         settings.sweep_max_starts,
         lambda: context.get_remaining_time_in_millis() < STOP_MARGIN_MS * 2,
     )
-    lost_jobs = lost.mark_lost_jobs(world)
+    lost_jobs = lost.recover(world)
     taken = admission.sweep(catalog.deployed(), world, list(settings.input_buckets), bounds)
     for pipeline, objects in taken.items():
         measure(pipeline, ObjectsTaken=objects)

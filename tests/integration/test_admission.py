@@ -205,7 +205,7 @@ def test_a_pipeline_is_active_from_the_first_tick_after_its_deployment(gateways:
     assert gateways.jobs.first_active("logs", now_text(clock())) == deployed
 
 
-def test_a_job_whose_execution_is_gone_is_marked_once(s3: Any, gateways: Gateways, clock: Any) -> None:
+def test_a_job_whose_execution_somebody_stopped_is_marked_once(s3: Any, gateways: Gateways, clock: Any) -> None:
     catalog = catalog_of(EACH)
     for key in ("in/a.log", "in/b.log"):
         ingest(upload(s3, key), catalog, gateways)
@@ -213,11 +213,11 @@ def test_a_job_whose_execution_is_gone_is_marked_once(s3: Any, gateways: Gateway
     client = gateways.executions._client  # type: ignore[attr-defined]
     machine = gateways.executions._state_machine_arn  # type: ignore[attr-defined]
     client.stop_execution(executionArn=f"{machine.replace(':stateMachine:', ':execution:')}:{gone}-g0")
-    assert lost.mark_lost_jobs(gateways) == [gone]
+    assert lost.recover(gateways) == {gone: "failed"}
     row = gateways.jobs.load(gone)
     assert (row.status, row.error and row.error["type"]) == ("FAILED", "ExecutionFailed")
     assert gateways.jobs.load(alive).status == "RUNNING"
-    assert lost.mark_lost_jobs(gateways) == []
+    assert lost.recover(gateways) == {}
 
 
 def test_a_job_that_the_next_generation_carries_is_not_lost(s3: Any, gateways: Gateways) -> None:
@@ -227,7 +227,7 @@ def test_a_job_that_the_next_generation_carries_is_not_lost(s3: Any, gateways: G
     machine = gateways.executions._state_machine_arn  # type: ignore[attr-defined]
     gateways.executions.start(job_id, 1)
     client.stop_execution(executionArn=f"{machine.replace(':stateMachine:', ':execution:')}:{job_id}-g0")
-    assert lost.mark_lost_jobs(gateways) == []
+    assert lost.recover(gateways) == {}
 
 
 # --- batches ---------------------------------------------------------------------------------------------------------

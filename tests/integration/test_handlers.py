@@ -242,6 +242,6 @@ def test_schedules_admit_and_sweep(monkeypatch, world):
     settings = SimpleNamespace(sweep_lookback_seconds=1, sweep_max_starts=1, input_buckets=("b",), retention_days=1)
     monkeypatch.setattr(sweep, "wired", lambda: (world, settings, LIMITS))
     monkeypatch.setattr(retention, "forget_old_jobs", lambda *_: ["old"])
-    monkeypatch.setattr(lost, "mark_lost_jobs", lambda *_: ["gone"])
+    monkeypatch.setattr(lost, "recover", lambda *_: {"gone": "taken up"})
     answer = sweep.handler(sample("sweep/schedule"), LambdaContext())
-    assert answer == {"taken": {"access-logs": 3}, "forgotten": 1, "lost": ["gone"]}
+    assert answer == {"taken": {"access-logs": 3}, "forgotten": 1, "lost": {"gone": "taken up"}}

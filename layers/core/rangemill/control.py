@@ -61,7 +61,7 @@ def resume(job_id: str, gateways: Gateways) -> JobRow:
     def attempt(row: JobRow) -> bool:
         if row.status == "PAUSED":
             _require_room(row, gateways)
-            return _take_up(row, _looked_at_again(row, gateways), gateways)
+            return take_up(row, _looked_at_again(row, gateways), gateways)
         if row.status == "RUNNING":
             if row.desired == "cancel":
                 raise WrongStatus(f"job {job_id} is being cancelled; `rangemill redrive` takes it up afterwards")
@@ -112,7 +112,7 @@ def redrive(
                 changes |= {"restarted_after_wave": row.wave, "totals": after.totals}
         if row.status == "SUCCEEDED":
             changes |= {"published": row.published + 1, "result": None}
-        return _take_up(row, changes, gateways)
+        return take_up(row, changes, gateways)
 
     return _until(attempt, job_id, gateways)
 
@@ -232,8 +232,11 @@ def _looked_at_again(row: JobRow, gateways: Gateways) -> dict[str, Any]:
     return {"pointer": key}
 
 
-def _take_up(row: JobRow, changes: dict[str, Any], gateways: Gateways) -> bool:
-    """The job waits again, as a generation whose execution has never been."""
+def take_up(row: JobRow, changes: dict[str, Any], gateways: Gateways, ended: JobRow | None = None) -> bool:
+    """Let the job wait again, as a generation whose execution has never been; False when it has moved meanwhile.
+
+    `ended` is the row as the history shows the end of its generation.
+    """
     generation = row.generation + 1
     while gateways.executions.status(row.job_id, generation) is not None:
         generation += 1  # started by the one before just as it failed: too late, and its name is gone
@@ -246,7 +249,7 @@ def _take_up(row: JobRow, changes: dict[str, Any], gateways: Gateways) -> bool:
         # Its share is decided anew when it starts; how much there is to do, when that is known.
         **dict.fromkeys(("grant", "held", "leased_until", "wants")),
     }
-    return gateways.jobs.turn(row, {**up, **changes}, _ended(row, gateways))
+    return gateways.jobs.turn(row, {**up, **changes}, _ended(ended or row, gateways))
 
 
 def _ended(row: JobRow, gateways: Gateways) -> GenerationRow | None:

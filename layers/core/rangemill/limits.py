@@ -126,6 +126,7 @@ MAX_WORKERS: Final = 900  # of all jobs: an account's usual 1,000 but the last 1
 # Renewed by every commit, some three minutes apart. When it has run out `admit` asks whether the execution is there:
 # a longer lease would only keep a lost job's workers longer from others.
 LEASE_SECONDS: Final = LAMBDA_MAX_SECONDS
+TAKE_UPS_MAX: Final = 3  # by the sweep, of a job whose executions go without a word and without a wave in between
 LINE_MAX_JOBS: Final = 5_000  # waiting jobs that are looked at for whose turn it is: two pages, 200 read units
 ADMIT_MAX_ROUNDS: Final = 5  # for others that found `admit` busy; the schedule does the rest
 # --- pressure: ours --------------------------------------------------------------------------------------------------

@@ -531,6 +531,8 @@ class JobRow(Struct, frozen=True, omit_defaults=True):
     leased_until: str | None = None
     own_workers: int | None = None  # that the job may have at most, as planned or asked for
     wants: int | None = None  # that its next wave has slots for at most; before the plan, by the sizes that are known
+    take_ups: int = 0  # by the sweep, of executions that were gone without a word, since `take_ups_wave` was committed
+    take_ups_wave: int = 0
     rejects_after_wave: int = 0  # what waves up to it rejected was handed out again
     published: int = 0  # how often it had succeeded before it was taken up again
 
