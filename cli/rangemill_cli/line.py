@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from rangemill import sharing
 from rangemill.gateways import Gateways
-from rangemill.limits import CONCURRENCY, LINE_MAX_JOBS, MAX_RUNNING_JOBS, MAX_WORKERS
+from rangemill.limits import CONCURRENCY, LINE_MAX_JOBS, MAX_RUNNING_JOBS, MAX_WORKERS, RANGE_BYTES
 from rangemill.messages import JobRow
 from rangemill.sharing import Limits, Place
 
@@ -19,6 +19,7 @@ def limits_of(parameters: dict[str, str], gateways: Gateways) -> Limits:
         int(parameters.get("MaxRunningJobs") or MAX_RUNNING_JOBS),
         sharing.within_account(workers, gateways.lambdas.free_concurrency()),
         int(parameters.get("WorkersPerJob") or CONCURRENCY),
+        int(parameters.get("RangeBytes") or RANGE_BYTES),
     )
 
 

@@ -50,6 +50,8 @@ FULL = JobRow(
     leased_until=T1,
     own_workers=70,
     wants=60,
+    rejects_after_wave=4,
+    published=1,
 )
 
 
@@ -574,8 +576,9 @@ def test_the_commit_renews_the_lease_and_holds_what_is_granted_at_that_moment(jo
     row = running(jobs)
     jobs.lease(row, grant=8, held=8, leased_until=T0)
     jobs.lease(jobs.load("p-1"), grant=5)
-    after = jobs.commit("p-1", 0, wave(1), "c/1", Totals(), 0.0, leased_until=T1, wants=3)
-    assert (after.grant, after.held, after.leased_until, after.wants) == (5, 5, T1, 3)
+    after = jobs.commit("p-1", 0, wave(1), "c/1", Totals(), 0.0, leased_until=T1, own_workers=30, wants=3)
+    assert (after.grant, after.held, after.leased_until) == (5, 5, T1)
+    assert (after.own_workers, after.wants) == (30, 3)
     with pytest.raises(Superseded):  # of another generation: nothing is renewed
         jobs.commit("p-1", 1, wave(2, 1), "c/2", Totals(), 0.0, leased_until=T0, wants=9)
     assert jobs.load("p-1") == after

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from rangemill import abandon, admission, admit, aggregate, apply, fetch, finish, pages, plan, sharing
+from rangemill import abandon, admission, admit, aggregate, apply, control, fetch, finish, pages, plan, sharing
 from rangemill.abandon import Failure
 from rangemill.catalog import Catalog
 from rangemill.errors import BadRequest, Superseded, Transient
@@ -422,13 +422,53 @@ def test_an_index_that_is_behind_hides_nobody(cloud: Cloud, monkeypatch: pytest.
         cloud.submit(f"j{n}", 30_000, "p", concurrency=4)
     before = list(cloud.jobs.by_status("WAITING"))
     cloud.admit()
-    for stale in (before, []):
+    for stale in (before, before[2:], []):  # who runs is still in line; is nowhere; nobody is anywhere
         monkeypatch.setattr(
             cloud.jobs, "by_status", lambda status, rows=stale, **_: iter(rows if status == "WAITING" else [])
         )
         cloud.admit()
         assert len(cloud.executions.started) == 2
     monkeypatch.undo()
+
+
+def test_a_job_that_is_paused_while_admit_looks_is_not_started_and_another_takes_its_place(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cloud.limits = Limits(jobs=1, workers=10, own_workers=40)
+    for name in ("a", "b"):
+        cloud.submit(name, 2, "p")
+    really = cloud.jobs.lease
+
+    def lease(before: JobRow, **named: Any) -> bool:
+        if before.job_id == "a":
+            control.pause("a", cloud.world)
+        return really(before, **named)
+
+    monkeypatch.setattr(cloud.jobs, "lease", lease)
+    assert admit.run(NOTHING, cloud.world, cloud.limits).started == ["b"]
+    assert (cloud.row("a").status, cloud.row("a").grant) == ("PAUSED", None)
+    assert len(cloud.executions.started) == 1
+
+
+def test_an_admit_that_was_overtaken_gives_nothing_away(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its lock ran out while it looked; two who share out the same workers share out too many."""
+    cloud.limits = Limits(jobs=9, workers=10, own_workers=40)
+    for n in range(2):
+        cloud.submit(f"j{n}", 30_000, "p", concurrency=10)
+    really = cloud.jobs.by_status
+    asked: list[str] = []
+
+    def by_status(status: Any, **how: Any) -> Iterator[JobRow]:
+        rows = list(really(status, **how))
+        if not asked and status == "RUNNING":
+            asked.append("once")
+            cloud.now += timedelta(seconds=121)
+            cloud.jobs.lock("admit", "another", cloud.now, 120)
+        return iter(rows)
+
+    monkeypatch.setattr(cloud.jobs, "by_status", by_status)
+    assert admit.run(NOTHING, cloud.world, cloud.limits).started == []
+    assert cloud.executions.started == []
 
 
 def test_a_job_that_cannot_be_started_fails_alone(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -211,6 +211,18 @@ def test_a_pause_taken_back_while_aggregate_decides_does_not_rest_the_job(
     assert_same(world, uninterrupted)
 
 
+def test_what_goes_on_has_no_share_until_admit_gives_it_one(world: World) -> None:
+    """What it had when it came to rest is somebody else's by now, and what it had to do may be more."""
+    assert admit.run(NO_PIPELINES, world.gateways, Limits(10, 1_000, 4)).started == [JOB]
+    world.at_wave(2, lambda: control.pause(JOB, world.gateways))
+    rests = world.carry()
+    assert (rests.status, rests.held) == ("PAUSED", 1)  # by the object's size it had one range
+    row = control.resume(JOB, world.gateways)
+    assert (row.grant, row.held, row.leased_until, row.wants) == (None, None, None, None)
+    admit.run(NO_PIPELINES, world.gateways, Limits(10, 3, 4))
+    assert (world.row.grant, world.row.held) == (3, 3)
+
+
 def test_admit_starts_what_goes_on_like_any_other_job(world: World) -> None:
     world.at_wave(2, lambda: control.pause(JOB, world.gateways))
     generation = world.carry().generation

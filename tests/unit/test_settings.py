@@ -14,6 +14,7 @@ PLAN = {
 INGEST = {"WORK_BUCKET": "w", "JOB_TABLE": "t", "STATE_MACHINE_ARN": "arn", "MAX_RUNNING_JOBS": "10"} | {
     "MAX_WORKERS": "900",
     "CONCURRENCY": "100",
+    "RANGE_BYTES": "67108864",
 }
 
 

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from rangemill import sharing
 from rangemill.limits import RANGE_BYTES, WAVE_MAX_SLOTS
 from rangemill.messages import JobRequest, JobRow, ObjectRef, Prefix
+from rangemill.pipeline import parse_pipeline
 from rangemill.sharing import Limits
 
 LIMITS = Limits(jobs=10, workers=100, own_workers=40)
@@ -71,16 +72,29 @@ def test_a_job_gets_no_more_than_it_may_have_nor_than_it_has_slots_for() -> None
 
 
 def test_what_an_event_tells_of_its_object_bounds_the_slots_and_a_prefix_tells_nothing() -> None:
-    def request(*sizes: int | None, **more: Any) -> JobRequest:
+    def wants(*sizes: int | None, says: str = "{type: text}", limits: str = "", **more: Any) -> int | None:
         refs = [ObjectRef("b", f"k{n}", size_bytes=size) for n, size in enumerate(sizes)]
-        return JobRequest("j", "p", "", "", "event", refs, **more)
+        pipeline = parse_pipeline(f"name: p\nformat: {says}\napply: {{python: m:C}}\n{limits}", "p.yaml")
+        return sharing.wants_of_request(JobRequest("j", "p", "", "", "event", refs, **more), pipeline)
 
-    assert sharing.wants_of_request(request(5)) == 1
-    assert sharing.wants_of_request(request(0, RANGE_BYTES + 1)) == 3
-    assert sharing.wants_of_request(request(100, range_bytes=10)) == 10
-    assert sharing.wants_of_request(request(10**13)) == WAVE_MAX_SLOTS
-    assert sharing.wants_of_request(request(5, None)) is None
-    assert sharing.wants_of_request(request(prefixes=[Prefix("b", "x/")])) is None
+    assert wants(5) == 1
+    assert wants(0, RANGE_BYTES + 1) == 3
+    assert wants(100, range_bytes=10) == 10
+    assert wants(10 * 2**20, limits="limits: {range_bytes: 1 MiB}") == 10
+    assert wants(RANGE_BYTES * 3, range_bytes=RANGE_BYTES * 3) == 3  # too many is no harm
+    assert wants(10**13) == WAVE_MAX_SLOTS
+    assert wants(5, None) is None
+    assert wants(prefixes=[Prefix("b", "x/")]) is None
+    assert wants(5, says="{type: text, archive: zip}") is None
+    assert wants(5, says="{type: auto}") is None
+
+
+def test_before_the_plan_a_stack_with_small_ranges_expects_more_slots() -> None:
+    small = Limits(10, 100, 40, range_bytes=RANGE_BYTES // 8)
+    assert sharing.demand(row("1", wants=2), small) == 16
+    assert sharing.demand(row("1", wants=2, pointer="c/0"), small) == 2
+    assert sharing.claim(run_with("1", 16, wants=2), small) == 16
+    assert sharing.claim(run_with("1", 16, wants=2, pointer="c/0"), small) == 2
 
 
 @pytest.mark.parametrize(
@@ -143,7 +157,7 @@ def test_a_job_that_no_admit_has_seen_counts_with_all_it_may_use() -> None:
 
 
 def test_what_a_job_has_no_slots_for_is_free_at_once() -> None:
-    tail = run_with("tail", 100, wants=4)
+    tail = run_with("tail", 100, wants=4, pointer="c/9")
     assert by_name(sharing.divide([tail], [row("next", "q")], LIMITS).starts) == {"next": 40}
 
 
@@ -164,7 +178,15 @@ _JOBS = st.lists(
 )
 def test_no_decision_lets_more_be_used_than_there_is(running: Any, waiting: Any, limits: Limits) -> None:
     rows = [
-        row(str(n), pipeline, grant=grant, held=None if grant is None else held, own_workers=own, wants=wants)
+        row(
+            str(n),
+            pipeline,
+            grant=grant,
+            held=None if grant is None else held,
+            own_workers=own,
+            wants=wants,
+            pointer="c/0" if own % 2 else None,
+        )
         for n, (pipeline, grant, held, own, wants) in enumerate(running)
     ]
     line = [row(str(50 + n), p, own_workers=own, wants=w) for n, (p, _, _, own, w) in enumerate(waiting)]

@@ -71,3 +71,9 @@ def test_a_throttled_look_is_no_reason_to_stop():
     world = World(row=Transient("slow down"))
     world.now = LOOK_EVERY_SECONDS
     assert not world.signal()
+
+
+@pytest.mark.parametrize(("held", "stops"), [(None, False), (1, False), (40, False), (0, True)])
+def test_a_worker_stops_when_its_jobs_lease_was_given_away(held, stops):
+    world = World(row=msgspec.structs.replace(RUNNING, held=held))
+    assert world.signal() is stops

@@ -181,13 +181,14 @@ class MemoryJobs(MemoryBatches):
         cost_usd: float,
         *,
         leased_until: str | None = None,
+        own_workers: int | None = None,
         wants: int | None = None,
     ) -> JobRow:
         """The commit of a wave. Raises `Superseded`."""
         changes = {"pointer": pointer, "wave": wave.wave, "totals": totals, "cost_usd": cost_usd, "error": None}
         with self._lock:
-            if wants is not None:
-                changes["wants"] = wants
+            known = {"wants": wants, "own_workers": own_workers}
+            changes |= {name: value for name, value in known.items() if value is not None}
             if leased_until is not None:
                 changes |= {"leased_until": leased_until, "held": self.load(job_id).grant}
             committed = self._update(

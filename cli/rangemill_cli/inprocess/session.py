@@ -47,12 +47,13 @@ class OwnMachine(MemoryJobs):
         cost_usd: float,
         *,
         leased_until: str | None = None,
+        own_workers: int | None = None,
         wants: int | None = None,
     ) -> JobRow:
         """See `MemoryJobs`."""
-        return super().commit(
-            job_id, generation, wave, pointer, totals, cost_usd * 0, leased_until=leased_until, wants=wants
-        )
+        bounds = {"own_workers": own_workers, "wants": wants}
+        free = cost_usd * 0
+        return super().commit(job_id, generation, wave, pointer, totals, free, leased_until=leased_until, **bounds)
 
 
 @dataclass(frozen=True, slots=True)

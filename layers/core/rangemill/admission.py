@@ -11,10 +11,11 @@ from typing import Final, Literal
 
 from rangemill import keys, messages, pages
 from rangemill.catalog import Catalog, Entry
+from rangemill.errors import BadPipeline
 from rangemill.gateways import Gateways, Head
 from rangemill.limits import JOB_TOKEN_CHARS
 from rangemill.messages import JobRequest, JobRow, Member, ObjectRef, now_text
-from rangemill.pipeline import Batch
+from rangemill.pipeline import Batch, Pipeline
 from rangemill.sharing import wants_of_request
 
 _LATER_MEMBERS: Final = 1_000
@@ -51,9 +52,17 @@ def create_job(request: JobRequest, gateways: Gateways) -> bool:
         now_text(gateways.clock()),
         request.origin,
         own_workers=request.concurrency,
-        wants=wants_of_request(request),
+        wants=wants_of_request(request, _pipeline(request)),
     )
     return gateways.jobs.create(row)
+
+
+def _pipeline(request: JobRequest) -> Pipeline | None:
+    """The request's own document; None where it has none or a wrong one, which Plan will tell of."""
+    try:
+        return pages.pipeline(request.pipeline_text, request.pipeline_file) if request.pipeline_text else None
+    except BadPipeline:
+        return None
 
 
 # --- ingest ----------------------------------------------------------------------------------------------------------

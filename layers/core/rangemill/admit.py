@@ -41,7 +41,7 @@ class Admitted:
 def limits_of(gateways: Gateways, settings: AdmitSettings) -> Limits:
     """The limits that the stack names, within what the account has."""
     workers = sharing.within_account(settings.max_workers, gateways.lambdas.free_concurrency())
-    return Limits(settings.max_running_jobs, workers, settings.concurrency)
+    return Limits(settings.max_running_jobs, workers, settings.concurrency, settings.range_bytes)
 
 
 def run(catalog: Catalog, gateways: Gateways, limits: Limits) -> Admitted:

@@ -161,6 +161,7 @@ def _commit(row: JobRow, plan: Plan, context: Context, gateways: Gateways, machi
         checkpoint.totals,
         cost,
         leased_until=None if row.grant is None else sharing.lease_end(gateways.clock()),
+        own_workers=plan.concurrency,
         wants=sharing.wants(checkpoint, plan),
     )
     if after.held is not None and row.held is not None and after.held < row.held:

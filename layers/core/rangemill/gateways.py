@@ -126,6 +126,7 @@ class Jobs(Protocol):
         cost_usd: float,
         *,
         leased_until: str | None = None,
+        own_workers: int | None = None,
         wants: int | None = None,
     ) -> JobRow:
         """The commit of a wave: the pointer moves if generation is mine and the row's wave is the one before.

@@ -50,6 +50,7 @@ class AdmitSettings(Settings):
     max_running_jobs: int
     max_workers: int  # of all jobs together
     concurrency: int  # of one job that does not say
+    range_bytes: int  # likewise
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

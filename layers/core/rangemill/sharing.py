@@ -14,6 +14,8 @@ from typing import Literal
 
 from rangemill.limits import LAMBDA_KEPT_CONCURRENCY, LEASE_SECONDS, RANGE_BYTES, WAVE_MAX_SLOTS
 from rangemill.messages import Checkpoint, JobRequest, JobRow, Plan, now_text
+from rangemill.pipeline import Pipeline
+from rangemill.units import parse_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +25,7 @@ class Limits:
     jobs: int
     workers: int
     own_workers: int
+    range_bytes: int = RANGE_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +54,19 @@ def lease_end(now: datetime) -> str:
     return now_text(now + timedelta(seconds=LEASE_SECONDS))
 
 
-def wants_of_request(request: JobRequest) -> int | None:
-    """How many slots a job may have before anything is known but what an event or a listing told; None: nothing is."""
+def wants_of_request(request: JobRequest, pipeline: Pipeline | None) -> int | None:
+    """How many slots a job may have, going by what an event or a listing told of its objects.
+
+    None where that tells nothing: of a prefix, of archives (a small one may hold a million files), without sizes.
+    """
     sizes = [ref.size_bytes for ref in request.objects]
     known = [size for size in sizes if size is not None]
-    if request.prefixes or len(known) < len(sizes):
+    if pipeline is None or request.prefixes or len(known) < len(sizes):
         return None
-    range_bytes = request.range_bytes or RANGE_BYTES
+    if pipeline.format.type == "auto" or pipeline.format.nesting.archive not in (None, "none"):
+        return None
+    range_bytes = request.range_bytes or pipeline.limits.range_bytes or RANGE_BYTES
+    range_bytes = min(RANGE_BYTES, parse_bytes(range_bytes))
     return min(WAVE_MAX_SLOTS, sum(max(1, ceil(size / range_bytes)) for size in known))
 
 
@@ -85,20 +94,27 @@ def demand(row: JobRow, limits: Limits) -> int:
 
 def _useful(row: JobRow, limits: Limits) -> int:
     own_workers = row.concurrency or row.own_workers or limits.own_workers
-    return min(own_workers, row.wants or own_workers)
+    slots = row.wants or own_workers
+    if row.pointer is None:  # before the plan, by ranges of the usual size: the stack's may be smaller
+        slots *= max(1, RANGE_BYTES // limits.range_bytes)
+    return min(own_workers, slots)
+
+
+def _with_slots(workers: int, row: JobRow) -> int:
+    """So many, but no more than the next wave has slots for, where that is known for certain."""
+    return workers if row.pointer is None or row.wants is None else min(workers, row.wants)
 
 
 def settled(row: JobRow, limits: Limits) -> int:
     """How many workers a running job may be using whatever is decided now: until its next commit."""
     if row.held is None:  # of an earlier release: it takes what it was planned with
         return _useful(row, limits)
-    return min(row.held, row.wants or row.held)
+    return _with_slots(row.held, row)
 
 
 def claim(row: JobRow, limits: Limits) -> int:
     """How many workers a running job may be using, or take up at any moment."""
-    granted = row.grant or 0
-    return max(settled(row, limits), min(granted, row.wants or granted))
+    return max(settled(row, limits), _with_slots(row.grant or 0, row))
 
 
 def waterfall(demands: Sequence[int], total: int) -> list[int]:

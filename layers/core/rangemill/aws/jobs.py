@@ -129,6 +129,7 @@ class DynamoJobs(DynamoLeases):
         cost_usd: float,
         *,
         leased_until: str | None = None,
+        own_workers: int | None = None,
         wants: int | None = None,
     ) -> JobRow:
         """The commit of a wave: the pointer moves if generation is mine and the row's wave is the one before."""
@@ -139,7 +140,7 @@ class DynamoJobs(DynamoLeases):
             "cost_usd": cost_usd,
             "error": None,
         }
-        known = {"wants": wants, "leased_until": leased_until}
+        known = {"wants": wants, "own_workers": own_workers, "leased_until": leased_until}
         changes |= {name: value for name, value in known.items() if value is not None}
         update = update_arguments(
             changes,
