@@ -216,7 +216,7 @@ SHORT: Final = (
         object_bytes=9_001,
         objects=6_000,
         range_bytes=100_000,
-        budget_events=1_000,
+        budget_events=500,
         alone_at_wave=0,
     ),
 )

@@ -5,9 +5,8 @@ from typing import Final
 
 from benchmarks.scale.machine import START_EVENTS, events_of, worst_of
 from rangemill import limits
-from rangemill.limits import GIB, KIB, MIB
+from rangemill.limits import GIB, KIB, LOOK_EVERY_SECONDS, MIB
 from rangemill.pipeline import Limits as PipelineLimits
-from rangemill.stopping import LOOK_EVERY_SECONDS
 
 BEGIN: Final = "<!-- made from rangemill/limits.py by `python -m benchmarks.scale --table`; do not edit -->"
 END: Final = "<!-- end of what is made from rangemill/limits.py -->"

@@ -15,11 +15,12 @@ def main() -> None:
     # Everything written by this process is its owner's only.
     os.umask(0o077)
     # After the version is known. The plugins too: LocalStack would only say that it does not know them.
-    from rangemill_local import identity, patches, plugins, store  # noqa: F401, PLC0415
+    from rangemill_local import identity, patches, plugins, request_log, store  # noqa: F401, PLC0415
 
     store.prune()
     patches.apply()
     identity.serve()
+    request_log.serve()
     from localstack.runtime.main import main as run  # noqa: PLC0415
 
     run()

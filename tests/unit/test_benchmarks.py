@@ -151,8 +151,18 @@ def test_every_side_names_programs_and_pipelines_that_exist(tmp_path: Path) -> N
     assert told.count("not run") == len(told.splitlines()) - 2 - 1  # the heads, and the dollars, which are computed
 
 
-def test_requests_and_transitions_stay_below_a_tenth_of_compute() -> None:
-    made = dollars.bill()
-    assert made.totals.ranges == 16_384
-    assert made.compute_usd == pytest.approx(0.3166, abs=0.001)
+@pytest.mark.parametrize("tebibytes", [1, 2, 10, 48])
+def test_requests_and_transitions_stay_below_a_tenth_of_compute(tebibytes: int) -> None:
+    made = dollars.bill(tebibytes * dollars.BYTES)
+    assert made.totals.ranges == 16_384 * tebibytes
+    assert made.compute_usd == pytest.approx(0.3166 * tebibytes, rel=0.003)
     assert made.control_usd <= made.compute_usd / 10
+
+
+def test_the_bill_of_a_terabyte_names_every_kind_of_request() -> None:
+    made = dollars.bill()
+    for name in made.requests.__slots__:
+        assert getattr(made.requests, name) > 0
+    assert made.requests.transitions == 2 * made.totals.slots + 4 * made.totals.waves + 4
+    # A worker looks at its job's row when it begins and every five seconds.
+    assert made.requests.table_reads >= made.totals.slots + made.totals.worker_milliseconds / 5_000

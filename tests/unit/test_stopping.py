@@ -7,9 +7,9 @@ import msgspec
 import pytest
 
 from rangemill.errors import Transient
-from rangemill.limits import STOP_MARGIN_MS
+from rangemill.limits import LOOK_EVERY_SECONDS, STOP_MARGIN_MS
 from rangemill.messages import ApplyMessage, JobRow, SlotItem
-from rangemill.stopping import LOOK_EVERY_SECONDS, StopSignal
+from rangemill.stopping import StopSignal
 
 MESSAGE = ApplyMessage("p-token", 3, 1, SlotItem(0, "slots", 0, 1, "verdict"))
 RUNNING = JobRow("p-token", "p", "RUNNING", "2026-11-12T00:00:00.000000Z", "event", generation=3)
