@@ -50,8 +50,11 @@ FULL = JobRow(
     leased_until=T1,
     own_workers=70,
     wants=60,
-    rejects_after_wave=4,
-    published=1,
+    rejects_after_wave=8,
+    published=2,
+    take_ups=2,
+    take_ups_wave=17,
+    ending=T1,
 )
 
 
@@ -281,6 +284,20 @@ def test_success_is_repeatable_and_fenced(jobs: Any) -> None:
     assert jobs.succeed("p-1", 1, T1, 1.25, {"records": 3}) is True  # the same call, sent again by boto3
     row = jobs.load("p-1")
     assert (row.status, row.ended, row.cost_usd, row.result) == ("SUCCEEDED", T1, 1.25, {"records": 3})
+
+
+def test_a_job_that_has_its_result_can_only_succeed_and_with_that_result(jobs: Any) -> None:
+    running(jobs, generation=1)
+    with pytest.raises(Superseded):
+        jobs.publish("p-1", 0, T1, {"records": 0})
+    assert jobs.publish("p-1", 1, T1, {"records": 3}).ending == T1
+    assert jobs.publish("p-1", 1, "later", {"records": 9}).result == {"records": 3}
+    assert jobs.fail("p-1", 1, T1, ERROR) is False
+    assert jobs.load("p-1").status == "RUNNING"
+    jobs.take_generation("p-1", 2, "arn-2", T1)
+    with pytest.raises(Superseded):
+        jobs.publish("p-1", 1, T1, {"records": 3})
+    jobs.succeed("p-1", 2, T1, 1.25, {"records": 3})
 
 
 def test_a_paused_job_keeps_no_end_and_a_cancelled_one_has_it(jobs: Any) -> None:

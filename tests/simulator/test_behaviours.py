@@ -58,6 +58,16 @@ def until(world: World, status: str, wave: int = 0) -> JobRow:
     raise AssertionError(f"never {status}: {oracle.rows(world)}")
 
 
+def until_invoked(world: World, function: str) -> None:
+    """Let the world go on until that function runs."""
+    for _ in range(20_000):
+        if world.invoked.get(function):
+            return
+        if not world.step():
+            world.pass_time(60)
+            world.tick("Admit")
+
+
 def somebody(world: World, act: str, job_id: str, **how: str) -> JobRow:
     """A person's command, while the world goes on."""
 
@@ -232,3 +242,23 @@ def test_10_a_finish_that_dies_at_any_moment_is_completed_by_its_repeat(call, wh
         world.upload("versioned", "lines/a", LINES)
         succeeded(world)
         assert world.invoked["Finish"] == (2 if world.faults.befallen[when] else 1)
+
+
+@pytest.mark.parametrize("when", ["killed before", "killed after"])
+@pytest.mark.parametrize("call", range(0, 16, 2))
+def test_10_a_job_whose_finish_and_all_its_repeats_die_has_published_nothing_or_succeeds_by_itself(call, when):
+    with a_world(call) as world:
+        world.faults.armed.append(Armed(when, call, "Finish"))
+        world.upload("versioned", "lines/a", LINES)
+        until_invoked(world, "Finish")
+        world.faults.rates.append(Rate("stillborn", 1.0, "Finish"))
+        for _ in range(2_000):
+            world.step()
+        world.faults.stop()
+        world.settle()
+        oracle.at_rest(world)
+        job = only_job(world)
+        if job.status == "FAILED":
+            assert not world.buckets.newest("work", f"{oracle.root(job)}_manifest.json")
+            somebody(world, "redrive", job.job_id, code="same")
+        succeeded(world)

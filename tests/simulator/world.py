@@ -33,6 +33,7 @@ _QUEUE_MAX_RECEIVES: Final = 5
 _ASYNC_RETRIES_SECONDS: Final = (60.0, 120.0)
 _PERSON_SECONDS: Final = 3_600.0
 _INDEX_LAG_SECONDS: Final = 3.0
+_TICK_SECONDS: Final = 1_800.0  # half an hour: longer than the lease of a job, which sweep waits for
 
 
 class Violation(Exception):
@@ -389,14 +390,16 @@ class World:
 
     def settle(self, ticks: int = 200) -> None:
         """Until nothing is left to do for anybody: schedules tick, and time passes in between."""
+        quiet = 0
         for _ in range(ticks):
             self.run()
             before = self._state()
             for function in ("Admit", "Sweep"):
-                self.pass_time(400)
+                self.pass_time(_TICK_SECONDS)
                 self.tick(function)
                 self.run()
-            if self._state() == before:
+            quiet = quiet + 1 if self._state() == before else 0
+            if quiet > 1:  # a lease ends within two
                 return
         raise Violation(f"there is no end after {ticks} ticks")
 

@@ -90,7 +90,8 @@ class World:
         self.watch = watch
 
     def result(self) -> bytes:
-        body = self.gateways.store.get(f"{keys.results('lines', JOB)}result.jsonl")
+        (uri,) = (self.row.result or {})["output"]
+        body = self.gateways.store.get(uri)
         assert body is not None
         return body
 

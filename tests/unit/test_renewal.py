@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from rangemill import admission, catalog, control, keys, messages, pages
+from rangemill import admission, catalog, control, messages, pages
 from rangemill.errors import BadPipeline
 from rangemill.gateways import Gateways
 from rangemill.messages import CodeIdentity, JobRequest, JobRow, PipelineDocument
@@ -49,7 +49,8 @@ class World:
         return self.carry()
 
     def result(self) -> list[dict[str, Any]]:
-        body = self.gateways.store.get(f"{keys.results('sums', JOB)}result.jsonl") or b""
+        (uri,) = (self.gateways.jobs.load(JOB).result or {})["output"]
+        body = self.gateways.store.get(uri) or b""
         return [json.loads(line) for line in body.splitlines()]
 
 

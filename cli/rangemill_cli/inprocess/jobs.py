@@ -249,6 +249,13 @@ class MemoryJobs(MemoryBatches):
                 raise Superseded(f"generation {generation} of job {job_id} is not the one that carries it")
             return True
 
+    def publish(self, job_id: str, generation: int, moment: str, result: dict[str, Any]) -> JobRow:
+        """Settle the result: from now on the job can only succeed. Whoever was first wins. Raises `Superseded`."""
+        with self._lock:
+            changes = {"ending": moment, "result": result}
+            self._update(job_id, changes, lambda row: _carries(row, generation) and row.ending is None)
+            return self._require(job_id, generation)
+
     def succeed(self, job_id: str, generation: int, ended: str, cost_usd: float, result: dict[str, Any]) -> bool:
         """RUNNING to SUCCEEDED; False when somebody else has done it before. Raises `Superseded`."""
         changes = {"status": "SUCCEEDED", "ended": ended, "cost_usd": cost_usd, "result": result, "error": None}
@@ -260,11 +267,15 @@ class MemoryJobs(MemoryBatches):
         return row.ended == ended
 
     def fail(self, job_id: str, generation: int, ended: str, error: dict[str, Any]) -> bool:
-        """RUNNING or WAITING to FAILED; False when the row is another generation's or ended already."""
+        """RUNNING or WAITING to FAILED; False when the row is another generation's, or the job has end or result."""
         return self._update(
             job_id,
             {"status": "FAILED", "ended": ended, "error": error},
-            lambda row: row.generation in (generation, generation - 1) and row.status in ("WAITING", "RUNNING"),
+            lambda row: (
+                row.generation in (generation, generation - 1)
+                and row.status in ("WAITING", "RUNNING")
+                and row.ending is None
+            ),
         )
 
     def note_error(self, job_id: str, generation: int, error: dict[str, Any]) -> None:

@@ -24,6 +24,7 @@ def pause(job_id: str, gateways: Gateways) -> JobRow:
     """Let the job rest: at once while it waits, else after its wave. Raises `WrongStatus`, `UnknownJob`."""
 
     def attempt(row: JobRow) -> bool:
+        _require_no_result(row)
         if row.status == "WAITING":
             return gateways.jobs.turn(row, {"status": "PAUSED", "rest_reason": "paused"})
         if row.status == "RUNNING":
@@ -42,6 +43,7 @@ def cancel(job_id: str, gateways: Gateways) -> JobRow:
     """
 
     def attempt(row: JobRow) -> bool:
+        _require_no_result(row)
         if row.status in ("WAITING", "PAUSED"):
             ended = now_text(gateways.clock())
             return gateways.jobs.turn(row, {"status": "CANCELLED", "rest_reason": "cancelled", "ended": ended})
@@ -111,7 +113,7 @@ def redrive(
             if code == "restart":
                 changes |= {"restarted_after_wave": row.wave, "totals": after.totals}
         if row.status == "SUCCEEDED":
-            changes |= {"published": row.published + 1, "result": None}
+            changes |= {"published": row.published + 1, "result": None, "ending": None}
         return take_up(row, changes, gateways)
 
     return _until(attempt, job_id, gateways)
@@ -209,6 +211,11 @@ def _refuse(row: JobRow, done: str, remedy: str = "") -> bool:
     state = what.get(row.status, f"is {row.status.lower()}")
     hint = remedy if row.status != "SUCCEEDED" or done == "redriven" else ""
     raise WrongStatus(f"job {row.job_id} {state} and cannot be {done}{hint}")
+
+
+def _require_no_result(row: JobRow) -> None:
+    if row.ending is not None and row.status != "SUCCEEDED":
+        raise WrongStatus(f"job {row.job_id} has its result and is about to succeed")
 
 
 def _require_room(row: JobRow, gateways: Gateways) -> None:

@@ -28,18 +28,18 @@ def run(message: StateMessage, gateways: Gateways, running: CodeIdentity) -> Con
     if row.generation != context.generation or row.status != "RUNNING" or row.pointer is None:
         raise Superseded(f"generation {context.generation} of job {context.job_id} is not the one that carries it")
     plan = pages.plan(gateways.store, context.job_id, row.plan_number)
-    code.require_same(plan.code, running)
     checkpoint = pages.checkpoint(gateways.store, row.pointer)
-    require_proof(checkpoint, plan)
-    aggregate.require_few_rejects(checkpoint, plan)
-    output = _publish(row, plan, checkpoint, gateways)
-    ended = now_text(gateways.clock())
-    summary = report.summary(row, plan, checkpoint, gateways.jobs, ended, output)
+    if row.ending is None:
+        code.require_same(plan.code, running)
+        require_proof(checkpoint, plan)
+        aggregate.require_few_rejects(checkpoint, plan)
+        _write_output(row, plan, checkpoint, gateways)
+        row = _settle(row, plan, checkpoint, gateways)
+    # From here on nothing can fail the job, and all of its executions do the same.
+    summary = row.result or {}
+    output = _output(row, plan, gateways)
     root = output_root(pages.pipeline_of(plan), row.job_id)
-    summary["report"] = gateways.store.uri(f"{root}report.json")
-    if checkpoint.totals.rejects and pages.pipeline_of(plan).rejects.on_error == "quarantine":
-        summary["rejects_in"] = gateways.store.uri(keys.rejects_root(row.job_id))
-    full = report.full(summary, row, plan, checkpoint, gateways)
+    full = report.full({**summary, "output": output}, row, plan, checkpoint, gateways)
     gateways.store.put(f"{root}report.json", _pretty(full))
     manifest = {
         "v": 1,
@@ -47,12 +47,25 @@ def run(message: StateMessage, gateways: Gateways, running: CodeIdentity) -> Con
         "output": output,
     }
     gateways.store.put(f"{root}_manifest.json", _pretty(manifest))
-    if len(output) > _ROW_OUTPUTS:
-        summary["output"] = [gateways.store.uri(f"{root}_manifest.json")]
+    ended = now_text(gateways.clock())
     if gateways.jobs.succeed(row.job_id, context.generation, ended, summary["cost_usd"], summary):
         gateways.lambdas.wake_admit()
         gateways.notices.publish(f"Rangemill: {row.pipeline} succeeded", summary)
     return done
+
+
+def _settle(row: JobRow, plan: Plan, checkpoint: Checkpoint, gateways: Gateways) -> JobRow:
+    """The output is written: fix what the job's result is, if this generation still carries it."""
+    moment = now_text(gateways.clock())
+    output = _output(row, plan, gateways)
+    root = output_root(pages.pipeline_of(plan), row.job_id)
+    if len(output) > _ROW_OUTPUTS:
+        output = [gateways.store.uri(f"{root}_manifest.json")]
+    summary = report.summary(row, plan, checkpoint, gateways.jobs, moment, output)
+    summary["report"] = gateways.store.uri(f"{root}report.json")
+    if checkpoint.totals.rejects and pages.pipeline_of(plan).rejects.on_error == "quarantine":
+        summary["rejects_in"] = gateways.store.uri(keys.rejects_root(row.job_id))
+    return gateways.jobs.publish(row.job_id, row.generation, moment, summary)
 
 
 def require_proof(checkpoint: Checkpoint, plan: Plan) -> None:
@@ -86,23 +99,39 @@ def total_partial(checkpoint: Checkpoint, pipeline: Pipeline, plan: Plan, store:
     return folding.fold_keys([key for level in reversed(checkpoint.levels) for key in level], folder, store)
 
 
-def _publish(row: JobRow, plan: Plan, checkpoint: Checkpoint, gateways: Gateways) -> list[str]:
-    """Write the output; the URIs that the manifest will name."""
-    pipeline, store = pages.pipeline_of(plan), gateways.store
+def _output(row: JobRow, plan: Plan, gateways: Gateways) -> list[str]:
+    """The URIs that the manifest names."""
+    pipeline = pages.pipeline_of(plan)
     if not pipeline.is_folded:
-        return [store.uri(key) for key in _parts(row, gateways)]
-    # A job that had succeeded leaves that result as it is: readers see the old one until the manifest is replaced.
-    name = f"result-{row.published}" if row.published else "result"
-    key = f"{output_root(pipeline, row.job_id)}{name}.{pipeline.output.format}"
-    if pipeline.is_sql and plan.settled.columns is None:  # only empty objects: there is nothing that names a column
-        if pipeline.output.format == "parquet":  # which cannot be without columns
-            return []
-        body = b""
-    else:
+        return [gateways.store.uri(key) for key in _parts(row, gateways)]
+    if _has_no_columns(plan) and pipeline.output.format == "parquet":  # which cannot be without columns
+        return []
+    return [gateways.store.uri(_result_key(row, pipeline))]
+
+
+def _write_output(row: JobRow, plan: Plan, checkpoint: Checkpoint, gateways: Gateways) -> None:
+    """Run the finish step and write what it gives; parts are there already."""
+    pipeline, store = pages.pipeline_of(plan), gateways.store
+    if not pipeline.is_folded or not _output(row, plan, gateways):
+        return
+    body = b""
+    if not _has_no_columns(plan):
         total = total_partial(checkpoint, pipeline, plan, store)
         body = make_folder(pipeline, plan.settled).finish(total).body
-    store.put(key, body)
-    return [store.uri(key)]
+    store.put(_result_key(row, pipeline), body)
+
+
+def _has_no_columns(plan: Plan) -> bool:
+    """Whether there were only empty objects, and nothing names a column."""
+    return pages.pipeline_of(plan).is_sql and plan.settled.columns is None
+
+
+def _result_key(row: JobRow, pipeline: Pipeline) -> str:
+    """Of its own for each code that the job ran: what lags behind must not write over what came after it."""
+    name = f"result-r{row.plan_number}" if row.plan_number else "result"
+    # A job that had succeeded leaves that result as it is: readers see the old one until the manifest is replaced.
+    again = f"-{row.published}" if row.published else ""
+    return f"{output_root(pipeline, row.job_id)}{name}{again}.{pipeline.output.format}"
 
 
 def _parts(row: JobRow, gateways: Gateways) -> list[str]:

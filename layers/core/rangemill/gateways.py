@@ -151,11 +151,14 @@ class Jobs(Protocol):
     ) -> bool:
         """The job rests: paused, cancelled, or at its cost cap; False when `desired` is not what people want now."""
 
+    def publish(self, job_id: str, generation: int, moment: str, result: dict[str, Any]) -> JobRow:
+        """Settle the result: from now on the job can only succeed. Whoever was first wins; the row as it stands."""
+
     def succeed(self, job_id: str, generation: int, ended: str, cost_usd: float, result: dict[str, Any]) -> bool:
         """RUNNING to SUCCEEDED; False when somebody else has done it before, and has told people."""
 
     def fail(self, job_id: str, generation: int, ended: str, error: dict[str, Any]) -> bool:
-        """RUNNING or WAITING to FAILED; False when the row is another generation's or ended already."""
+        """RUNNING or WAITING to FAILED; False when the row is another generation's, or the job has end or result."""
 
     def note_error(self, job_id: str, generation: int, error: dict[str, Any]) -> None:
         """Keep an error's data until the job is marked; losing the condition does nothing."""

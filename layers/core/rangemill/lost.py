@@ -1,7 +1,8 @@
 """Jobs whose execution is gone without a word: an event that never came, an Abandon that died. Found by the sweep.
 
 A job is taken up again as its next generation, and what its last wave has done counts. So often without a wave in
-between, it is marked as failed instead; so is one whose execution somebody has stopped.
+between, it is marked as failed instead; so is one whose execution somebody has stopped. One that has its result, and
+died before it was marked, can only succeed: it is taken up whatever has happened to it.
 """
 
 from datetime import datetime
@@ -14,12 +15,13 @@ from rangemill.gateways import Gateways
 from rangemill.limits import LEASE_SECONDS, TAKE_UPS_MAX
 from rangemill.messages import JobRow, now_text
 
+Became = Literal["taken up", "ended", "failed"]
 _ABORTED: Final = "ABORTED"  # by a person: nothing else stops an execution of ours
 
 
-def recover(gateways: Gateways) -> dict[str, Literal["taken up", "ended", "failed"]]:
+def recover(gateways: Gateways) -> dict[str, Became]:
     """What became of running jobs that no execution carries any more, by their ids. Each is found once."""
-    found: dict[str, Literal["taken up", "ended", "failed"]] = {}
+    found: dict[str, Became] = {}
     for row in gateways.jobs.by_status("RUNNING"):
         status = _end_of(row, gateways)
         if status is None or (status != _ABORTED and _may_be_on_its_way(row, gateways)):
@@ -28,15 +30,19 @@ def recover(gateways: Gateways) -> dict[str, Literal["taken up", "ended", "faile
         again = gateways.jobs.load(row.job_id)
         if (again.status, again.generation, again.wave) != (row.status, row.generation, row.wave):
             continue
-        if status == _ABORTED or _tries(again) >= TAKE_UPS_MAX:
-            if _mark(again, status, gateways):
-                found[row.job_id] = "failed"
-        elif again.desired == "run":
-            if _take_up(again, status, gateways):
-                found[row.job_id] = "taken up"
-        elif _come_to_rest(again, gateways):
-            found[row.job_id] = "ended"
+        became = _recovered(again, status, gateways)
+        if became is not None:
+            found[row.job_id] = became
     return found
+
+
+def _recovered(row: JobRow, status: str, gateways: Gateways) -> Became | None:
+    """What this run has made of the row; None when somebody else was first."""
+    if row.ending is None and (status == _ABORTED or _tries(row) >= TAKE_UPS_MAX):
+        return "failed" if _mark(row, status, gateways) else None
+    if row.ending is not None or row.desired == "run":
+        return "taken up" if _take_up(row, status, gateways) else None
+    return "ended" if _come_to_rest(row, gateways) else None
 
 
 def _end_of(row: JobRow, gateways: Gateways) -> str | None:

@@ -535,6 +535,7 @@ class JobRow(Struct, frozen=True, omit_defaults=True):
     take_ups_wave: int = 0
     rejects_after_wave: int = 0  # what waves up to it rejected was handed out again
     published: int = 0  # how often it had succeeded before it was taken up again
+    ending: str | None = None  # since when its output is whole and `result` settled: it can only succeed now
 
 
 class Member(Struct, frozen=True, omit_defaults=True):

@@ -7,7 +7,17 @@ import msgspec
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
 
-_CONDITIONED: Final = ("generation", "status", "wave", "pointer", "desired", "grant", "held", "leased_until")
+_CONDITIONED: Final = (
+    "generation",
+    "status",
+    "wave",
+    "pointer",
+    "desired",
+    "grant",
+    "held",
+    "leased_until",
+    "ending",
+)
 
 
 def to_value(value: Any) -> "AttributeValueTypeDef":

@@ -106,14 +106,19 @@ class DynamoJobs(DynamoLeases):
         wants: int | None = None,
     ) -> JobRow:
         """Point at the first checkpoint; whoever was first wins, and the row as it stands is returned."""
-        changes = {"pointer": pointer, "objects": objects, "bytes_total": bytes_total}
+        changes: dict[str, Any] = {"pointer": pointer, "objects": objects, "bytes_total": bytes_total}
         known = {"own_workers": own_workers, "wants": wants}
-        self._update(
-            job_id,
-            changes | {name: value for name, value in known.items() if value is not None},
-            "#generation = :mine AND #status = :running AND attribute_not_exists(#pointer)",
-            {":mine": generation, ":running": "RUNNING"},
-        )
+        changes |= {name: value for name, value in known.items() if value is not None}
+        return self._first(job_id, generation, changes, "attribute_not_exists(#pointer)")
+
+    def publish(self, job_id: str, generation: int, moment: str, result: dict[str, Any]) -> JobRow:
+        """Settle the result: from now on the job can only succeed. Whoever was first wins; the row as it stands."""
+        changes = {"ending": moment, "result": result}
+        return self._first(job_id, generation, changes, "attribute_not_exists(#ending)")
+
+    def _first(self, job_id: str, generation: int, changes: dict[str, Any], condition: str) -> JobRow:
+        mine = {":mine": generation, ":running": "RUNNING"}
+        self._update(job_id, changes, f"#generation = :mine AND #status = :running AND {condition}", mine)
         row = self.load(job_id)
         if row.generation != generation or row.status != "RUNNING":
             raise Superseded(f"generation {generation} of job {job_id} is not the one that carries it")
@@ -200,23 +205,20 @@ class DynamoJobs(DynamoLeases):
         return row.ended == ended  # boto3 sends a write again whose answer was lost
 
     def fail(self, job_id: str, generation: int, ended: str, error: dict[str, Any]) -> bool:
-        """RUNNING or WAITING to FAILED; False when the row is another generation's or ended already."""
+        """RUNNING or WAITING to FAILED; False when the row is another generation's, or the job has end or result."""
         return self._update(
             job_id,
             {"status": "FAILED", "ended": ended, "error": error},
             # A generation that died before its first act never took the row: it is still the one before's.
-            "(#generation = :mine OR #generation = :before) AND #status IN (:waiting, :running)",
+            "(#generation = :mine OR #generation = :before) AND #status IN (:waiting, :running) "
+            "AND attribute_not_exists(#ending)",
             {":mine": generation, ":before": generation - 1, ":waiting": "WAITING", ":running": "RUNNING"},
         )
 
     def note_error(self, job_id: str, generation: int, error: dict[str, Any]) -> None:
         """Keep an error's data until the job is marked; losing the condition does nothing."""
-        self._update(
-            job_id,
-            {"error": error},
-            "#generation = :mine AND #status = :running",
-            {":mine": generation, ":running": "RUNNING"},
-        )
+        mine = {":mine": generation, ":running": "RUNNING"}
+        self._update(job_id, {"error": error}, "#generation = :mine AND #status = :running", mine)
 
     def desire(self, job_id: str, desired: Desired) -> bool:
         """What people want of a running job; False when it does not run."""
