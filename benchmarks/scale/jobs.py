@@ -37,6 +37,7 @@ class Shape:
     budget_events: int = HISTORY_BUDGET_EVENTS
     weather: Weather = field(default_factory=Weather)
     all_retries: bool = False  # every state fails as often as the machine repeats it
+    has_state: bool = False  # as of a format whose ranges wait for the word of the range before them
     alone_at_wave: int = 0  # whose states are also run alone, each in a fresh process
 
     @property
@@ -84,8 +85,9 @@ def run(shape: Shape) -> Ran:
     store = MeasuredStore()
     objects = PatternObjects(shape.objects, shape.object_bytes)
     gateways = replace(in_memory(objects), store=store)
-    workers = Workers(gateways, shape.weather)
+    workers = Workers(gateways, shape.weather, shape.has_state)
     walker = Walker(gateways, Defaults(shape.range_bytes, shape.concurrency, shape.budget_events), workers.work)
+    walker.kept_waves = shape.weather.poison_until_wave
     if shape.all_retries:
         walker.repeats = lambda state, _: retries_of(state)
     measured: list[Alone] = []

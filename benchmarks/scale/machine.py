@@ -75,6 +75,7 @@ class Walker:
     work: Callable[[ApplyMessage], None]
     repeats: Callable[[str, int], int] = lambda _state, _wave: 0
     before_state: Callable[[str, StateMessage], None] = lambda _state, _message: None
+    kept_waves: int = 0  # whose outcomes may still be waited for
     events: list[int] = field(default_factory=list)  # by generation
     transitions: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     largest_payload_bytes: int = 0
@@ -127,7 +128,7 @@ class Walker:
             found = states.guarded(partial(self.step, name, message, f"{number}"), context, self.gateways)
             self.timings[name].seconds.append(time.process_time() - began)
         if isinstance(store, MeasuredStore) and name == "Aggregate":
-            store.forget(wave - 1)
+            store.forget(wave - 1 - self.kept_waves)
         return msgspec.json.decode(messages.encode(found), type=Context)
 
     def step(self, name: str, message: StateMessage, attempt: str) -> Context:

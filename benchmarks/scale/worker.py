@@ -22,11 +22,16 @@ _GETS_BYTES: Final = 32 * 2**20
 
 @dataclass(frozen=True, slots=True)
 class Weather:
-    """Of a thousand slots, how many die without a word, fail for a while, and come back with a remainder."""
+    """Of a thousand slots, how many die without a word, fail for a while, and come back with a remainder.
+
+    Whoever works on the byte at `poison` dies as well, until that wave has come.
+    """
 
     deaths: int = 0
     transient: int = 0
     remainders: int = 0
+    poison: int = -1
+    poison_until_wave: int = 0
 
     def of(self, wave: int, slot: int) -> int:
         """A number below a thousand that belongs to a slot of a wave."""
@@ -35,10 +40,14 @@ class Weather:
 
 @dataclass
 class Workers:
-    """Plays the Map: for each item an outcome, a verdict or nothing."""
+    """Plays the Map: for each item an outcome, a verdict or nothing.
+
+    `has_state`: as of a format whose ranges count only when the range before them has told in which state it ends.
+    """
 
     gateways: Gateways
     weather: Weather = field(default_factory=Weather)
+    has_state: bool = False
     deaths: int = 0
     failures: int = 0
     stops: int = 0
@@ -63,17 +72,27 @@ class Workers:
         luck -= weather.transient
         body = pages.required(store, item.slots_key, (item.start, item.end))
         slot = messages.decode(body, Slot, item.slots_key)
+        poisoned = any(run.start <= weather.poison < run.end for run in slot.runs)
+        if poisoned and message.wave < weather.poison_until_wave:
+            self.deaths += 1
+            return
         stop_at: Callable[[Run], int] | None = None
         if luck < weather.remainders:
             self.stops += 1
             stop_at = _third
         header, partial = outcome(message, slot, stop_at)
+        if self.has_state:
+            header = replace(header, rows=[(index, _with_state(segments)) for index, segments in header.rows])
         for index, segments in header.rows:
             for run in slot.runs:
                 if run.object_index == index and run.start % run.range_bytes and segments:
                     self.unaligned.add((index, run.start))
         key = keys.outcome(message.job_id, message.wave, item.slot, item.redrives)
         store.put_once(key, outcomes.encode(header, partial))
+
+
+def _with_state(segments: list[Segment]) -> list[Segment]:
+    return [replace(segment, assumed="out", left="out") for segment in segments]
 
 
 def _third(run: Run) -> int:

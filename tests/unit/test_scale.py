@@ -29,6 +29,23 @@ def test_a_job_at_its_limits_is_exact_and_flat_whatever_becomes_of_its_workers(s
         assert min(ran.workers.deaths, ran.workers.failures, ran.workers.stops) > 10
 
 
+def test_outcomes_behind_a_range_that_kills_its_workers_are_read_when_they_come_and_when_they_count() -> None:
+    poison = 300 * jobs.MILLION_RANGES_BYTES + 5  # in the second wave
+    shape = replace(
+        jobs.SHORT[0],
+        object_bytes=3_000 * jobs.MILLION_RANGES_BYTES,
+        budget_events=1_990,
+        has_state=True,
+        weather=worker.Weather(poison=poison, poison_until_wave=8),
+    )
+    ran = jobs.run(shape)
+    assert ran.problems == []
+    assert ran.workers.deaths > 3
+    read = ran.store.seen["Aggregate", "GET", "outcome"]
+    assert sum(read.counts.values()) <= 2 * ran.row.totals.slots
+    assert max(read.counts.values()) > 4 * 199  # they had waited over several waves
+
+
 def test_a_document_that_grows_with_the_job_is_told() -> None:
     ran = jobs.run(replace(jobs.SHORT[1], object_bytes=300 * jobs.MILLION_RANGES_BYTES))
     assert ran.problems == []
