@@ -21,7 +21,12 @@ def wired() -> tuple[Gateways, plan.Defaults]:
     """Clients and settings, made once per cold start."""
     settings = PlanSettings.from_environment(os.environ)
     world = gateways.make(boto3.Session(), work_bucket=settings.work_bucket, job_table=settings.job_table)
-    return world, plan.Defaults(settings.range_bytes, settings.concurrency, settings.history_budget_events)
+    return world, plan.Defaults(
+        settings.range_bytes,
+        settings.concurrency,
+        settings.history_budget_events,
+        writable_buckets=settings.writable_buckets,
+    )
 
 
 @observed

@@ -27,7 +27,13 @@ from rangemill.compression import looking
 from rangemill.pipeline import parse_pipeline
 
 FUNCTIONS: Final = ("ingest", "admit", "sweep", "plan", "fetch", "apply", "aggregate", "finish", "abandon")
-_OWN: Final = {"WORK_BUCKET": "work", "JOB_TABLE": "table", "TOPIC_ARN": "topic", "ADMIT_FUNCTION": "simulated-admit"}
+_OWN: Final = {
+    "WORK_BUCKET": "work",
+    "WRITABLE_BUCKETS": "work",
+    "JOB_TABLE": "table",
+    "TOPIC_ARN": "topic",
+    "ADMIT_FUNCTION": "simulated-admit",
+}
 
 
 class Session(Protocol):

@@ -22,6 +22,7 @@ from cfnlint.api import ManualArgs
 from cfnlint.api import lint as cfn_lint
 
 from rangemill import errors, keys, limits, messages, settings
+from rangemill.aws import refusals
 from rangemill.compression import _points
 from rangemill.plan import Defaults
 from rangemill_cli.inprocess import driver
@@ -711,3 +712,17 @@ def test_the_stack_says_where_everything_is():
         "IntakeQueueUrl",
         "IntakeDeadLetterQueueUrl",
     }
+
+
+def test_remedies_name_policies_parameters_and_actions_that_the_template_has():
+    """What people are told when AWS refuses something."""
+    policies = {
+        resource["Properties"]["PolicyName"]: json.dumps(resource["Properties"])
+        for resource in RESOURCES.values()
+        if resource["Type"] == "AWS::IAM::Policy"
+    }
+    for action, grant in refusals.GRANTS.items():
+        named = grant.policy.split("` or `")
+        assert all(action in policies[name] for name in named), action
+        assert all(grant.parameter in policies[name] for name in named), action
+        assert grant.parameter in TEMPLATE["Parameters"], action

@@ -1,5 +1,6 @@
 """What people do to a job that is there, on the in-memory gateways: nothing is lost by it, nothing is done twice."""
 
+import dataclasses
 import json
 import sys
 import types
@@ -580,3 +581,33 @@ def test_a_job_at_its_cost_cap_goes_on_when_the_cap_is_raised(world: World, unin
     control.resume(JOB, world.gateways)
     world.carry()
     assert_same(world, uninterrupted)
+
+
+# --- permissions -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("to", "writable", "refused"),
+    [
+        ("s3://other/place/", ("work",), True),
+        ("s3://other/place/", ("work", "other"), False),
+        ("s3://other/place/", None, False),
+        (None, ("work",), False),
+    ],
+)
+def test_an_output_that_the_stack_may_not_write_is_refused_by_plan(
+    to: str | None, writable: tuple[str, ...] | None, refused: bool
+) -> None:
+    objects = MemoryObjects()
+    world = in_memory(objects)
+    text = PIPELINE + (f"output: {{format: jsonl, to: '{to}'}}\n" if to else "")
+    request = JobRequest(JOB, "lines", text, "lines.yaml", "submit", [objects.put("in", "k", BODY)])
+    defaults = dataclasses.replace(DEFAULTS, writable_buckets=writable)
+    row = run_job(request, world, in_this_process(world, OLD), OLD, defaults=defaults)
+    if not refused:
+        assert row.status == "SUCCEEDED", row.error
+        return
+    assert row.error is not None
+    assert (row.status, row.error["type"], row.wave) == ("FAILED", "AccessRefused", 0)
+    assert "parameter OutputBuckets names, and other is none" in row.error["message"]
+    assert not Lines.seen

@@ -13,7 +13,7 @@ from rangemill.archives.expand import Expander, passed_over_sentence
 from rangemill.archives.pages import PageBuilder, reads_archives
 from rangemill.archives.sample import logical_head, of_compressed_tar
 from rangemill.compression import looking
-from rangemill.errors import BadRequest, RangemillError
+from rangemill.errors import AccessRefused, BadRequest, RangemillError
 from rangemill.formats import auto
 from rangemill.formats.base import Sample, Settled
 from rangemill.gateways import Gateways, Objects, Store
@@ -49,6 +49,7 @@ class Defaults:
     history_budget_events: int
     wave_seconds: float = WAVE_OWN_SECONDS  # what a wave costs by itself
     overlaps: bool = False  # whether a worker has a second core to inflate on: no Lambda of 1,769 MB does
+    writable_buckets: tuple[str, ...] | None = None  # that the stack may write output to; None: nobody knows
 
 
 def run(message: StateMessage, gateways: Gateways, defaults: Defaults, code: CodeIdentity) -> Context:
@@ -73,9 +74,23 @@ def run(message: StateMessage, gateways: Gateways, defaults: Defaults, code: Cod
     if row.pointer is None:  # `planned` returns the row as it stands, with a pointer
         raise BadRequest(f"job {context.job_id} has no checkpoint after planning")
     settled = pages.plan(gateways.store, context.job_id, row.plan_number)
+    _require_writable(pages.pipeline_of(settled), defaults)
     checkpoint = pages.checkpoint(gateways.store, row.pointer)
     following: Next = "FINISH" if decide.is_complete(checkpoint, settled) else "FETCH"
     return Context(context.job_id, context.generation, following, wave=row.wave)
+
+
+def _require_writable(pipeline: Pipeline, defaults: Defaults) -> None:
+    """Raise `AccessRefused` for an output that no role of the stack may write: before the work, not after."""
+    if pipeline.output.to is None or defaults.writable_buckets is None:
+        return
+    bucket = pipeline.output.to.removeprefix("s3://").partition("/")[0]
+    if bucket not in defaults.writable_buckets:
+        raise AccessRefused(
+            f"the stack may not write to {pipeline.output.to}: the policies `write-output` (Finish) and `write-parts` "
+            f"(Apply) grant s3:PutObject for the buckets that its parameter OutputBuckets names, and {bucket} is none "
+            "of them; deploy with it, and with its key under OutputKeyArns if it is encrypted with one"
+        )
 
 
 class _Pager:

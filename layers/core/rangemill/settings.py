@@ -77,6 +77,7 @@ class PlanSettings(Settings):
     range_bytes: int
     concurrency: int
     history_budget_events: int
+    writable_buckets: tuple[str, ...]  # the work bucket and those that pipelines may write to
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

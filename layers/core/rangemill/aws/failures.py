@@ -4,6 +4,7 @@ from typing import Final, NoReturn
 
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
+from rangemill.aws import refusals
 from rangemill.errors import AccessRefused, BadRequest, Transient
 
 TRANSIENT_CODES: Final = frozenset(
@@ -22,12 +23,25 @@ TRANSIENT_CODES: Final = frozenset(
         "ThrottlingException",
         "TooManyRequestsException",
         "TransactionConflictException",
+        "KMS.ThrottlingException",  # of a key that S3 uses for us
+        "KMS.KMSInternalException",
+        "KMS.DependencyTimeoutException",
         "503",
         "500",
     }
 )
 _DENIED_CODES: Final = frozenset(
     {"AccessDenied", "AccessDeniedException", "AllAccessDisabled", "403", "KMS.AccessDeniedException"}
+)
+# The key of an object or a bucket is not what it was: S3 passes on what KMS says.
+_KEY_CODES: Final = frozenset(
+    {
+        "KMS.DisabledException",
+        "KMS.InvalidKeyUsageException",
+        "KMS.KMSInvalidStateException",
+        "KMS.NotFoundException",
+        "KMSInvalidStateException",
+    }
 )
 # Nothing that a permission could cure: expired, unknown or wrongly signed.
 _CREDENTIAL_CODES: Final = frozenset(
@@ -63,6 +77,11 @@ def is_condition_failed(error: ClientError) -> bool:
     return code == "ConditionalCheckFailedException" or (
         code == "TransactionCanceledException" and "ConditionalCheckFailed" in reasons_of(error)
     )
+
+
+def is_denied(error: ClientError) -> bool:
+    """403 for want of permission, or a key that cannot be used."""
+    return code_of(error) in _DENIED_CODES | _KEY_CODES
 
 
 def is_missing(error: ClientError) -> bool:
@@ -103,7 +122,9 @@ def raise_named(error: ClientError | BotoCoreError, what: str) -> NoReturn:
     if code in _CREDENTIAL_CODES:
         raise AccessRefused(f"cannot {what}: AWS does not take these credentials: {code} ({message})") from error
     if code in _DENIED_CODES:
-        raise AccessRefused(f"cannot {what}: AWS refused it ({message}); the role needs that permission") from error
+        raise AccessRefused(refusals.told(what, message)) from error
+    if code in _KEY_CODES:
+        raise AccessRefused(refusals.of_key(what, code, message)) from error
     if code in TRANSIENT_CODES or status >= _SERVER_ERROR:
         raise Transient(f"cannot {what}: {code} ({message})") from error
     raise BadRequest(f"cannot {what}: {code} ({message})") from error

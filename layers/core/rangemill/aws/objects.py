@@ -222,9 +222,24 @@ class S3Objects:
         except ClientError as error:
             if failures.is_missing(error):
                 return None
-            failures.raise_named(error, f"look at s3://{bucket}/{key}")
+            failures.raise_named(self._explained(error, bucket, key, version_id), f"look at s3://{bucket}/{key}")
         except BotoCoreError as error:
             failures.raise_named(error, f"look at s3://{bucket}/{key}")
+
+    def _explained(self, error: ClientError, bucket: str, key: str, version_id: str | None) -> ClientError:
+        """A refused HEAD says 403 and nothing else: a GET of one byte says what is missing, and to whom."""
+        if not failures.is_denied(error):
+            return error
+        self._count_request()
+        try:
+            self._client.get_object(Bucket=bucket, Key=key, Range="bytes=0-0", **_version_argument(version_id))[
+                "Body"
+            ].close()
+        except ClientError as said:
+            return said if failures.is_denied(said) else error
+        except BotoCoreError:
+            pass
+        return error
 
     def _composite_crc(self, bucket: str, key: str, version_id: str | None, response: Any) -> tuple[str, int | None]:
         """The full CRC of a multipart object, combined from its parts' own; (default, None) where these do not."""
