@@ -2,7 +2,7 @@
 SHELL := /bin/sh
 RUN := .venv/bin/
 
-.PHONY: demo test check unit integration e2e bench scale bootstrap deploy clean help
+.PHONY: demo test check unit integration e2e chaos bench scale bootstrap deploy clean help
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z].*:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ integration: bootstrap ## Gateways against moto
 
 e2e: bootstrap ## The template on the local cloud
 	@$(RUN)pytest tests/e2e -q
+
+chaos: bootstrap ## Random histories in the simulator: SECONDS=600 or HISTORIES=2000, SEED=7 to see the same ones again
+	@$(RUN)python scripts/chaos.py
 
 bench: bootstrap ## The comparisons with other tools, and docs/performance.md of them (some 20 minutes; nginx is needed)
 	@$(RUN)python -m benchmarks

@@ -1,11 +1,12 @@
 """The work bucket."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
 import pytest
 from botocore.config import Config
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, IncompleteReadError
 
 from rangemill.aws import store as store_module
 from rangemill.aws.store import S3Store
@@ -104,3 +105,39 @@ def test_a_service_that_cannot_be_reached_is_transient() -> None:
     )
     with pytest.raises(Transient):
         S3Store(client, "work-bucket").get("k")
+
+
+class Answers:
+    """A client whose GETs answer one after the other: a body, or what reading it raises."""
+
+    def __init__(self, *answers: tuple[str | None, bytes | Exception]) -> None:
+        self.answers = list(answers)
+
+    def get_object(self, **_: Any) -> dict[str, Any]:
+        content_range, body = self.answers.pop(0)
+
+        def read() -> bytes:
+            if isinstance(body, Exception):
+                raise body
+            return body
+
+        return {"Body": SimpleNamespace(read=read, close=lambda: None), "ContentRange": content_range}
+
+
+BROKEN = IncompleteReadError(actual_bytes=3, expected_bytes=10)
+
+
+def test_a_document_that_breaks_off_is_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rangemill.aws.store.time.sleep", lambda _: None)
+    client: Any = Answers((None, BROKEN), (None, BROKEN), (None, b"0123456789"))
+    assert S3Store(client, "work").get("k") == b"0123456789"
+
+
+def test_what_is_not_the_span_is_never_taken_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rangemill.aws.store.time.sleep", lambda _: None)
+    wrong = [(None, b"0123456789"), ("bytes 2-3/10", b"23"), ("bytes 3-5/10", b"345")]
+    client: Any = Answers(*wrong, ("bytes 3-4/10", b"34"))
+    assert S3Store(client, "work").get("k", (3, 5)) == b"34"
+    never: Any = Answers(*wrong * 2)
+    with pytest.raises(Transient, match="asked for bytes=3-4, S3 answered with"):
+        S3Store(never, "work").get("k", (3, 5))

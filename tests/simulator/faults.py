@@ -73,7 +73,7 @@ class Faults:
     def of_call(self, function: str, operation: str, request: dict[str, Any]) -> str:
         """What befalls a call of a service."""
         kinds: tuple[str, ...] = ("killed before", "killed after", "throttled")
-        if operation not in _READS:
+        if operation not in _READS and operation != "publish":  # SNS promises no more than at least once
             kinds = (*kinds, "repeated", "unanswered")
         if operation in _CONDITIONAL and (operation != "put_object" or "IfNoneMatch" in request):
             kinds = (*kinds, "conflict")

@@ -266,3 +266,9 @@ class Histories(RuleBasedStateMachine):
             tally[f"in the end {job.status} {(job.error or {}).get('type', '')}".strip()] += 1
             tally["waves"] += job.wave
             tally["generations"] += job.generation + 1
+            tally["jobs"] += 1
+            if job.status == "SUCCEEDED":
+                outcome = oracle.outcome_of(self.world, job.job_id)
+                tally["bytes"] += job.totals.bytes
+                tally["bytes lost"] += outcome.lost_bytes
+                tally["bytes doubled"] += outcome.doubled_bytes

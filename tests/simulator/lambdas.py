@@ -44,6 +44,7 @@ class Session(Protocol):
     environment: dict[str, str]
     code: Any
     catalog: catalog.Catalog
+    random: Any
     user_code: ModuleType
 
     def client(self, service: str, **_: Any) -> Any:
@@ -171,7 +172,7 @@ def installed(world: Session) -> Iterator[None]:
     with ExitStack() as stack:
         for module in list(sys.modules.values()):
             if getattr(module, "__name__", "").startswith("rangemill."):
-                for name, own in (("time", time_), ("secrets", names)):
+                for name, own in (("time", time_), ("secrets", names), ("random", world.random)):
                     if isinstance(getattr(module, name, None), types.ModuleType):
                         stack.enter_context(patch.object(module, name, own))
         for module in (aggregate, pinning, looking):

@@ -1,13 +1,15 @@
 """The work bucket, and by full `s3://` URI the places that pipelines write to."""
 
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
+from urllib3.exceptions import HTTPError
 
 from rangemill.aws import failures
 from rangemill.backoff import backoff_seconds
 from rangemill.errors import Transient
+from rangemill.limits import READ_MAX_TRIES
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -28,20 +30,35 @@ class S3Store:
         return self._bucket
 
     def get(self, key: str, span: tuple[int, int] | None = None) -> bytes | None:
-        """The bytes under a key, or those of `[start, end)`; None when there is nothing."""
+        """The bytes under a key, or those of `[start, end)`; None when there is nothing.
+
+        A response that breaks off, or holds another range, is asked for again. Raises `Transient` when that goes on.
+        """
         if span is not None and span[0] >= span[1]:
             raise ValueError(f"not a span: {span}")  # HTTP has no header for no bytes
         bucket, key = self._place(key)
         header = {"Range": f"bytes={span[0]}-{span[1] - 1}"} if span is not None else {}
-        try:
-            body = self._client.get_object(Bucket=bucket, Key=key, **header)["Body"].read()  # type: ignore[arg-type]  # Range is a str
-        except ClientError as error:
-            if failures.is_missing(error):
-                return None
-            failures.raise_named(error, f"read s3://{bucket}/{key}")
-        except BotoCoreError as error:
-            failures.raise_named(error, f"read s3://{bucket}/{key}")
-        return body
+        problem: object = None
+        for attempt in range(READ_MAX_TRIES):
+            if attempt:
+                time.sleep(backoff_seconds(attempt, refused=False))
+            try:
+                response: Any = self._client.get_object(Bucket=bucket, Key=key, **header)  # type: ignore[arg-type]  # Range is a str
+            except ClientError as error:
+                if failures.is_missing(error):
+                    return None
+                failures.raise_named(error, f"read s3://{bucket}/{key}")
+            except BotoCoreError as error:
+                failures.raise_named(error, f"read s3://{bucket}/{key}")
+            if span is not None and not _is_of(response, span):
+                problem = f"asked for {header['Range']}, S3 answered with {response.get('ContentRange')}"
+                response["Body"].close()
+                continue
+            try:
+                return bytes(response["Body"].read())
+            except (BotoCoreError, HTTPError, OSError) as error:
+                problem = error
+        raise Transient(f"cannot read s3://{bucket}/{key}: {problem}")
 
     def put(self, key: str, body: bytes) -> None:
         """Put, over whatever was there."""
@@ -92,3 +109,9 @@ class S3Store:
             bucket, _, rest = key.removeprefix("s3://").partition("/")
             return bucket, rest
         return self._bucket, key
+
+
+def _is_of(response: Any, span: tuple[int, int]) -> bool:
+    """Whether the response holds that span, or as much of it as there is: never another, or the whole for a part."""
+    told, _, size = str(response.get("ContentRange", "")).removeprefix("bytes ").partition("/")
+    return size.isdigit() and told == f"{span[0]}-{min(span[1], int(size)) - 1}"
