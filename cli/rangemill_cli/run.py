@@ -6,6 +6,7 @@ import sys
 import tempfile
 from contextlib import redirect_stdout
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -72,7 +73,8 @@ def run(
 
 def _run(pipeline: str, inputs: tuple[str, ...], asked: Asked, *, as_json: bool) -> int:
     """The exit code."""
-    from rangemill_cli import documents  # noqa: PLC0415 - `rangemill --help` needs none of this
+    from rangemill import engines  # noqa: PLC0415 - `rangemill --help` needs none of this
+    from rangemill_cli import documents  # noqa: PLC0415
     from rangemill_cli.inprocess import processes  # noqa: PLC0415
     from rangemill_cli.inprocess.workers import WorkerPool  # noqa: PLC0415
 
@@ -81,7 +83,7 @@ def _run(pipeline: str, inputs: tuple[str, ...], asked: Asked, *, as_json: bool)
     if asked.workers:
         reads_s3 = any(text.startswith("s3://") for text in inputs)
         processes.import_all(is_sql=entry.pipeline.apply.sql is not None, reads_s3=reads_s3)
-    with WorkerPool(asked.workers) as pool:
+    with WorkerPool(asked.workers, partial(engines.warm, entry.pipeline)) as pool:
         done = _carry(path, entry, inputs, asked, pool)
     for choice in done.choices:
         _say(choice)

@@ -30,6 +30,7 @@ from rangemill_cli.inprocess.inputs import Inputs
 from rangemill_cli.inprocess.memory import MemoryExecutions, MemoryJobs, NoNotices, utc_now
 
 type OnBytes = Callable[[int], None]
+type Warm = Callable[[], None]
 
 _SAY_SECONDS: Final = 0.1
 _END_SECONDS: Final = 2.0
@@ -65,8 +66,9 @@ class _Worker:
 class WorkerPool:
     """A `WaveRunner` of processes, most of which are there before the job is known; `furnish` tells them of it."""
 
-    def __init__(self, workers: int) -> None:
+    def __init__(self, workers: int, warm: Warm = lambda: None) -> None:
         self.size = workers
+        self._warm = warm  # what workers do while there is no job yet
         self._workplace: Workplace | None = None
         self._on_bytes: OnBytes = lambda _: None
         self._workers: list[_Worker] = []
@@ -116,7 +118,7 @@ class WorkerPool:
     def _fork(self, context: Any) -> _Worker:
         ours, theirs = context.Pipe()
         not_its_own = [ours, *(worker.connection for worker in self._workers)]
-        process = context.Process(target=_serve_forked, args=(theirs, not_its_own), daemon=True)
+        process = context.Process(target=_serve_forked, args=(theirs, not_its_own, self._warm), daemon=True)
         with processes.deaf(forked=True):
             process.start()
         theirs.close()
@@ -174,10 +176,11 @@ def _how(exit_code: int | None) -> str:
     return f"the worker process ended with exit code {exit_code}"
 
 
-def _serve_forked(connection: Connection, not_its_own: list[Connection]) -> None:
+def _serve_forked(connection: Connection, not_its_own: list[Connection], warm: Warm) -> None:
     """`serve`, without the other ends that came along: they would outlive the parent, and whoever waits for its end."""
     for other in not_its_own:
         other.close()
+    warm()
     serve(connection)
 
 

@@ -34,6 +34,14 @@ def make_engine(
     return PythonEngine(pipeline, settled, pipeline.parameters if parameters is None else parameters, log)
 
 
+def warm(pipeline: Pipeline) -> None:
+    """Make ready what the engine needs of the document alone; what is wrong with that shows when the engine is made."""
+    if pipeline.is_sql:
+        from rangemill.engines import sql  # noqa: PLC0415
+
+        sql.warm(pipeline)
+
+
 def make_folder(pipeline: Pipeline, settled: Settled) -> Folder:
     """What folds partials and finishes the total. Raises `BadPipeline`, `BadStatement`."""
     if pipeline.is_sql:

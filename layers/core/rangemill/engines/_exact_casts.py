@@ -30,23 +30,17 @@ def exact_cast(value: str, of: str) -> str:
     return cast
 
 
-def surely_exact(value: str, of: str) -> str | None:
-    """A condition on which `exact_cast` is the plain cast, cheap where values are written as usual; None: it always is.
-
-    Where it does not hold nothing is said. Both are of NULL, which is exact.
-    """
-    if of in _INTEGERS:
-        whole = f"regexp_full_match({value}, '\\s*[+-]?[0-9]+(\\.0*)?\\s*')"
-        return f"(CAST(CAST({value} AS {of}) AS VARCHAR) = {value} OR {whole} OR {value} IS NULL)"
+def usual_forms(value: str, of: str) -> list[str]:
+    """Conditions, the cheapest first, under each of which `exact_cast` is the plain cast: how most are written."""
     if decimal := _DECIMAL.fullmatch(of):
         scale = int(decimal[1])
-        few = f"strlen({value}) <= {scale} OR strlen({value}) - instr({value}, '.') <= {scale}"
-        return f"({few} OR NOT ({_has_more_digits(value, scale)}) OR {value} IS NULL)"
-    if of == "DATE":
-        return f"(strlen({value}) <= 10 OR NOT ({_has_time(value)}) OR {value} IS NULL)"
-    if of.startswith("TIMESTAMP"):
-        return f"(strlen({value}) <= 26 OR NOT ({_is_finer(value)}) OR {value} IS NULL)"
-    return None
+        return [f"strlen({value}) <= {scale}", f"{value} LIKE '%.{'_' * scale}'"]
+    return [f"strlen({value}) <= 10"] if of == "DATE" else []
+
+
+def usual_cast(value: str, of: str, form: str) -> str:
+    """`exact_cast` of values of one of the usual forms; it raises for others, and for NULL."""
+    return f"CASE WHEN {form} THEN CAST({value} AS {of}) ELSE {_error(of)} END"
 
 
 def misfit(value: str, of: str) -> str:

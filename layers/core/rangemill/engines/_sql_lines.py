@@ -3,8 +3,9 @@
 DuckDB's own automaton goes over every byte anyway. Where it differs from ours it raises, but for one thing: it drops
 spaces between a quote and a delimiter. So blocks with quotes are written with another character for every space, and it
 sees none. Then it reads cells as we do or raises, and if it gives as many rows as there are lines, no line's end stands
-inside quotes. Values are cast under conditions on which `exact_cast` would not raise, and the plan as it ran tells that
-every row met them and reached the statement. Whatever else happens nothing is kept, and the blocks are read as rows.
+inside quotes. Values are cast as exactly as of rows, with a cheaper test where a column's first ones are all written
+alike, and the plan as it ran tells that all were cast and reached the statement. Whatever else happens, nothing is kept,
+and the blocks are read as rows.
 """
 
 # ruff: noqa: S608 - statements are made of quoted names and literals; the user's own runs in the sandbox
@@ -17,7 +18,7 @@ import duckdb
 
 from rangemill.blocks import Block
 from rangemill.engines._block_file import BlockFile
-from rangemill.engines._exact_casts import surely_exact
+from rangemill.engines._exact_casts import exact_cast, usual_cast, usual_forms
 from rangemill.engines._sandbox import Session
 from rangemill.engines._sql_bind import Bound
 from rangemill.engines._sql_chunk import columns_of
@@ -31,6 +32,7 @@ from rangemill.formats.base import Settled
 
 _STAND_IN: Final = "\x1f"  # for a space
 _BARRIER: Final = 2**62  # a LIMIT that nothing reaches: the statement's filters stay above it, so every row is cast
+_LOOKED_AT: Final = 2_048  # rows
 _BUFFER_BYTES: Final = 8 * 2**20  # of DuckDB's reader; its default of 32 MiB is no faster
 _TAKEN: Final = frozenset({b" ", _STAND_IN.encode()})  # characters that may not mean anything
 _MOST_SEEN: Final = 1_000
@@ -52,6 +54,7 @@ class Lines:
         self._quote = _csv_options.of(settled).dialect.quote
         self.blocks: list[tuple[ObjectContext, int, int, int]] = []  # offset, records, the data's end in the file
         self._has_stand_ins = False  # from the first quote of a slot on
+        self._usual: dict[str, str] | None = None  # column -> how its first values are written
         self.records = 0
         file.clear()
 
@@ -84,6 +87,13 @@ class Lines:
         What is in the file stays, for `unproved`.
         """
         self._file.end()
+        if self._usual is None:
+            self._usual = self._look()
+        if self._usual and not self._inserts():
+            self._usual = {}  # some value is written in another way, and exactly all the same, or it is not
+        return bool(self._usual) or self._inserts()
+
+    def _inserts(self) -> bool:
         self._session.run("BEGIN TRANSACTION")
         is_sound = False
         try:
@@ -115,17 +125,8 @@ class Lines:
 
     def _records(self) -> str:
         of = self.blocks[0][0]
-        arguments = csv_arguments(self._settled, 2 * LONGEST_LINE_BYTES + 1) | {
-            "parallel": "false",  # from front to back, in one state after the other
-            "buffer_size": str(_BUFFER_BYTES),
-        }
-        if self._has_stand_ins:
-            arguments["nullstr"] = arguments["nullstr"].replace(" ", _STAND_IN)
-        reading = ", ".join(f"{name} = {value}" for name, value in arguments.items())
-        given = [self._cast(name, type_) for name, type_ in self._columns]
-        values = ", ".join(f"{value} AS {_inner(index)}" for index, (value, _) in enumerate(given)) or "0 AS none"
-        where = " AND ".join(condition for _, condition in given if condition) or "true"
-        source = f"SELECT {values} FROM read_csv({literal(self._file.path)}, {reading}) WHERE {where} LIMIT {_BARRIER}"
+        cast = [f"{self._cast(name, type_)} AS {_inner(index)}" for index, (name, type_) in enumerate(self._columns)]
+        source = f"SELECT {', '.join(cast) or '0 AS none'} FROM {self._texts()} LIMIT {_BARRIER}"
         loaded = {name: _inner(index) for index, (name, _) in enumerate(self._columns)}
         loaded = {"_object": literal(of.name), "_bucket": literal(of.bucket)} | loaded
         chosen = ", ".join(
@@ -133,12 +134,39 @@ class Lines:
         )
         return f"SELECT {chosen} FROM ({source})"
 
-    def _cast(self, name: str, of: str) -> tuple[str, str | None]:
-        """The column as its type, and on what condition that is exactly the value."""
+    def _texts(self) -> str:
+        arguments = csv_arguments(self._settled, 2 * LONGEST_LINE_BYTES + 1) | {
+            "parallel": "false",  # from front to back, in one state after the other
+            "buffer_size": str(_BUFFER_BYTES),
+        }
+        if self._has_stand_ins:
+            arguments["nullstr"] = arguments["nullstr"].replace(" ", _STAND_IN)
+        reading = ", ".join(f"{name} = {value}" for name, value in arguments.items())
+        return f"read_csv({literal(self._file.path)}, {reading})"
+
+    def _look(self) -> dict[str, str]:
+        """Of each column whose first values are all written alike, the condition that they meet."""
+        forms = [(name, form) for name, of in self._columns for form in usual_forms(quote(name), of)]
+        if not forms:
+            return {}
+        met = ", ".join(f"bool_and(coalesce({form}, false))" for _, form in forms)
+        try:
+            (found,) = self._session.run(f"SELECT {met} FROM (FROM {self._texts()} LIMIT {_LOOKED_AT})")
+        except duckdb.Error:
+            return {}
+        likely: dict[str, str] = {}
+        for (name, form), is_met in zip(forms, found, strict=True):
+            if is_met:
+                likely.setdefault(name, form)
+        return likely
+
+    def _cast(self, name: str, of: str) -> str:
+        """The column as its type."""
         value = quote(name)
         if self._has_stand_ins and not (of.startswith(_WITHOUT_SPACES) or of.endswith("INT") or of == "INTEGER"):
             value = f"replace({value}, chr({ord(_STAND_IN)}), ' ')"
-        return (value if of == "VARCHAR" else f"CAST({value} AS {of})"), surely_exact(value, of)
+        form = (self._usual or {}).get(name)
+        return exact_cast(value, of) if form is None else usual_cast(value, of, form)
 
     def _is_sound(self, plan: Any) -> bool:
         """Whether all lines passed the barrier as rows, every column cast."""

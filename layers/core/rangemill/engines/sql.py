@@ -3,19 +3,22 @@
 # ruff: noqa: S608 - statements are made of quoted names and literals; the user's own runs in the sandbox
 
 import json
+from contextlib import suppress
 from functools import cached_property, lru_cache
 from typing import Final
 
 import duckdb
 import msgspec
 
+from rangemill.allocator import keep_pages
 from rangemill.blocks import Block, Whole
 from rangemill.engines import _sql_bind
 from rangemill.engines._sandbox import Session
 from rangemill.engines._sql_bind import Bound
 from rangemill.engines._sql_chunk import Chunk
 from rangemill.engines._sql_lines import Presuming
-from rangemill.engines._sql_names import PARTIAL, casts, definitions, quote
+from rangemill.engines._sql_names import PARTIAL, casts, definitions
+from rangemill.engines._sql_outputs import without_hugeint, without_nan
 from rangemill.engines._sql_sieve import Sieve, insert
 from rangemill.engines.base import FinishedRows, ObjectContext
 from rangemill.errors import AggregateTooLarge, BadStatement, IntegrityError, RangemillError
@@ -26,7 +29,6 @@ from rangemill.units import parse_bytes
 
 CHUNK_BYTES: Final = 64 * 2**20  # one query per 4 MiB costs a third more CPU; beyond 32 MiB little is gained
 _CHUNKS_PER_FOLD: Final = 16
-_FLOATS: Final = ("FLOAT", "DOUBLE")
 _PARQUET: Final = "FORMAT parquet, COMPRESSION zstd"
 _OUTPUTS: Final = {"jsonl": "FORMAT json", "csv": "FORMAT csv, HEADER true", "parquet": _PARQUET}
 
@@ -47,10 +49,21 @@ def _bind(
     )
 
 
+def warm(pipeline: Pipeline) -> None:
+    """Make the databases of this process, and bind the statements where the document declares all columns."""
+    keep_pages()
+    Session().close()
+    declared = pipeline.format.options.get("columns")
+    if isinstance(declared, dict) and declared:
+        with suppress(RangemillError):
+            bind(pipeline, Settled(pipeline.format.type, {}, list(declared.items())))
+
+
 class SqlEngine:
     """Applies the statement to a slot, a chunk at a time."""
 
     def __init__(self, pipeline: Pipeline, settled: Settled, rejects: RejectLog) -> None:
+        keep_pages()
         self._pipeline = pipeline
         self._settled = settled
         self._bound = bind(pipeline, settled)
@@ -162,7 +175,7 @@ class SqlEngine:
             options = "FORMAT csv, HEADER false"
         select = f"SELECT * FROM {PARTIAL}"
         if self._pipeline.output.format == "jsonl":
-            select = _without_nan(self._session, select)
+            select = without_nan(self._session, select)
         self._written.append(self._session.copy(select, options)[0])
         self._session.run(f"TRUNCATE {PARTIAL}")
 
@@ -214,9 +227,9 @@ class SqlFolder:
             session.run(f"CREATE TEMP VIEW result AS FROM {PARTIAL}")
             select = self._bound.finish or "SELECT * FROM result"
             if self._pipeline.output.format == "parquet":
-                select = _without_hugeint(session, select)
+                select = without_hugeint(session, select)
             elif self._pipeline.output.format == "jsonl":
-                select = _without_nan(session, select)
+                select = without_nan(session, select)
             return FinishedRows(*session.copy(f"{select}\n", _OUTPUTS[self._pipeline.output.format]))
         except duckdb.OutOfMemoryException as error:
             raise _too_large(error, "finish.sql") from error
@@ -276,24 +289,3 @@ def _encode(session: Session, limit_bytes: int, what: str, limit_name: str) -> b
 
 def _too_large(error: duckdb.Error, what: str) -> AggregateTooLarge:
     return AggregateTooLarge(f"{what} needs more memory than the worker has: {str(error).partition(chr(10))[0]}")
-
-
-def _without_hugeint(session: Session, select: str) -> str:
-    """The same rows with sums as DECIMAL(38,0): Parquet would make them DOUBLE."""
-    given = [(str(row[0]), str(row[1])) for row in session.run(f"DESCRIBE {select}\n")]
-    chosen = ", ".join(
-        f"CAST({quote(n)} AS DECIMAL(38, 0)) AS {quote(n)}" if of == "HUGEINT" else quote(n) for n, of in given
-    )
-    return f"SELECT {chosen} FROM ({select}\n)"
-
-
-def _without_nan(session: Session, select: str) -> str:
-    """The same rows with NaN and infinities as NULL: JSON has no words for them (the Python engine writes null too)."""
-    given = [(str(row[0]), str(row[1])) for row in session.run(f"DESCRIBE {select}\n")]
-    if not any(of in _FLOATS for _, of in given):
-        return select
-    chosen = ", ".join(
-        f"CASE WHEN isfinite({quote(n)}) THEN {quote(n)} END AS {quote(n)}" if of in _FLOATS else quote(n)
-        for n, of in given
-    )
-    return f"SELECT {chosen} FROM ({select}\n)"
