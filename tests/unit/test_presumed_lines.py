@@ -191,14 +191,27 @@ def test_plain_lines_are_read_by_nobody_but_duckdb(range_bytes: int, sql: str, m
         (b'7,"x\nx",1.23,2026-01-02\n', "two lines"),
     ],
 )
-def test_what_duckdb_would_change_or_join_proves_nothing(bad: bytes, why: str) -> None:
+@pytest.mark.parametrize("before", [1, 6])  # among the values that are looked at first, and behind them
+def test_what_duckdb_would_change_or_join_proves_nothing(bad: bytes, why: str, before: int) -> None:
     settled = settled_of(PLAIN_TYPES)
     engine: Any = make_engine(pipeline_of(EVERYTHING), settled)
     engine.begin_object(OBJECT)
-    data = PLAIN + bad + PLAIN
+    data = PLAIN * before + bad + PLAIN
     engine.take(Block(data, 0, data.count(b"\n"), is_presumed=True))
     assert not engine._presuming.insert(), why
     assert engine._session.run("SELECT count(*) FROM _rangemill_partial") == [(0,)]
+
+
+def test_values_that_are_written_otherwise_than_the_first_are_cast_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    data = PLAIN * 6 + b"7,x,1.2300,2026-01-02\n8,x,,\n9,x,+1.5, 2026-01-02 \n"
+    arguments = (data, 1 << 20, 1 << 20, settled_of(PLAIN_TYPES), pipeline_of(EVERYTHING))
+    exact = worked(*arguments, presumes=False)
+    assert presumed(*arguments) == exact
+    monkeypatch.setattr(csv_format, "proved", lambda *_: None)
+    fine = (data[: data.index(b"9,x,+1.5")], *arguments[1:])
+    assert len(worked(*fine, presumes=True)[0]) == len(exact[0]) - 1
 
 
 def test_spaces_before_a_quote_stay() -> None:

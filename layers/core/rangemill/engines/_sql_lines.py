@@ -4,8 +4,8 @@ DuckDB's own automaton goes over every byte anyway. Where it differs from ours i
 spaces between a quote and a delimiter. So blocks with quotes are written with another character for every space, and it
 sees none. Then it reads cells as we do or raises, and if it gives as many rows as there are lines, no line's end stands
 inside quotes. Values are cast as exactly as of rows, with a cheaper test where a column's first ones are all written
-alike, and the plan as it ran tells that all were cast and reached the statement. Whatever else happens, nothing is kept,
-and the blocks are read as rows.
+alike, and the plan as it ran tells that all were cast and reached the statement. Otherwise nothing is kept, and the
+blocks are read as rows.
 """
 
 # ruff: noqa: S608 - statements are made of quoted names and literals; the user's own runs in the sandbox
