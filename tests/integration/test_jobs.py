@@ -1,6 +1,6 @@
 """The job table: each condition, on DynamoDB and in memory alike, because the same core relies on both."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -575,24 +575,44 @@ def test_a_row_does_not_grow_with_the_job(dynamodb: Any) -> None:
 # --- leases ----------------------------------------------------------------------------------------------------------
 
 
+def lease(jobs: Any, before: JobRow, owner: str = "me", **decided: Any) -> bool:
+    jobs.lock("admit", "me", datetime(2026, 11, 20, 12, tzinfo=UTC), 120)
+    return bool(jobs.lease(before, owner=owner, **decided))
+
+
+def test_who_has_lost_the_lock_writes_no_lease(jobs: Any) -> None:
+    row = running(jobs)
+    assert jobs.lease(row, owner="me", grant=8, held=8, leased_until=T1) is False  # nobody has it
+    assert lease(jobs, row, owner="another", grant=8, held=8, leased_until=T1) is False
+    assert jobs.load("p-1") == row
+
+
+def test_a_grant_is_not_lowered_below_what_was_taken_up_meanwhile(jobs: Any) -> None:
+    """Else `admit` would count as free what the next wave uses."""
+    lease(jobs, running(jobs), grant=8, held=4, leased_until=T0)
+    seen = jobs.load("p-1")
+    jobs.take_grant("p-1", 0, 8, T1)
+    assert lease(jobs, seen, grant=5) is False
+
+
 def test_a_lease_is_written_only_to_the_row_that_was_seen(jobs: Any) -> None:
     row = running(jobs)
     assert (row.grant, row.held, row.leased_until) == (None, None, None)
-    assert jobs.lease(row, grant=8, held=8, leased_until=T1) is True
-    assert jobs.lease(row, grant=9, held=9, leased_until=T1) is False  # another `admit` was first
+    assert lease(jobs, row, grant=8, held=8, leased_until=T1) is True
+    assert lease(jobs, row, grant=9, held=9, leased_until=T1) is False  # another `admit` was first
     seen = jobs.load("p-1")
     assert (seen.grant, seen.held, seen.leased_until) == (8, 8, T1)
-    assert jobs.lease(seen, grant=5) is True
+    assert lease(jobs, seen, grant=5) is True
     lowered = jobs.load("p-1")
     assert (lowered.grant, lowered.held, lowered.leased_until) == (5, 8, T1)
     for changed in ({"status": "PAUSED"}, {"generation": 1}):
-        assert jobs.lease(msgspec.structs.replace(lowered, **changed), grant=1) is False
+        assert lease(jobs, msgspec.structs.replace(lowered, **changed), grant=1) is False
 
 
 def test_the_commit_renews_the_lease_and_holds_what_is_granted_at_that_moment(jobs: Any) -> None:
     row = running(jobs)
-    jobs.lease(row, grant=8, held=8, leased_until=T0)
-    jobs.lease(jobs.load("p-1"), grant=5)
+    lease(jobs, row, grant=8, held=8, leased_until=T0)
+    lease(jobs, jobs.load("p-1"), grant=5)
     after = jobs.commit("p-1", 0, wave(1), "c/1", Totals(), 0.0, leased_until=T1, own_workers=30, wants=3)
     assert (after.grant, after.held, after.leased_until) == (5, 5, T1)
     assert (after.own_workers, after.wants) == (30, 3)
@@ -610,7 +630,7 @@ def test_a_commit_of_a_job_without_a_lease_gives_it_none(jobs: Any) -> None:
 def test_more_workers_are_taken_up_only_as_far_as_they_are_granted(jobs: Any) -> None:
     row = running(jobs)
     assert jobs.take_grant("p-1", 0, 3, T1) is False  # nothing was leased
-    jobs.lease(row, grant=8, held=4, leased_until=T0)
+    lease(jobs, row, grant=8, held=4, leased_until=T0)
     assert jobs.take_grant("p-1", 0, 9, T1) is False
     assert jobs.take_grant("p-1", 1, 8, T1) is False
     assert jobs.take_grant("p-1", 0, 8, T1) is True
@@ -620,11 +640,11 @@ def test_more_workers_are_taken_up_only_as_far_as_they_are_granted(jobs: Any) ->
 
 
 def test_a_lease_is_given_away_unless_it_was_renewed_and_its_job_wakes_with_one_worker(jobs: Any) -> None:
-    jobs.lease(running(jobs), grant=8, held=8, leased_until=T0)
+    lease(jobs, running(jobs), grant=8, held=8, leased_until=T0)
     seen = jobs.load("p-1")
     jobs.commit("p-1", 0, wave(1), "c/1", Totals(), 0.0, leased_until=T1)
-    assert jobs.lease(seen, grant=0, held=0) is False
-    assert jobs.lease(jobs.load("p-1"), grant=0, held=0) is True
+    assert lease(jobs, seen, grant=0, held=0) is False
+    assert lease(jobs, jobs.load("p-1"), grant=0, held=0) is True
     gone = jobs.load("p-1")
     assert (gone.grant, gone.held, gone.leased_until) == (0, 0, None)
     assert jobs.take_grant("p-1", 0, 2, T1) is False

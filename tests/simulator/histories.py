@@ -40,19 +40,28 @@ class Histories(RuleBasedStateMachine):
         budget=st.sampled_from((20_000, 20_000, 150, 90)),
         range_bytes=st.sampled_from((16, 64, 400)),
         running=st.integers(1, 3),
+        workers=st.integers(1, 6),
         weather=st.lists(
             st.builds(faults.Rate, st.sampled_from(faults.KINDS), st.sampled_from((0.02, 0.1, 0.4)), st.just("*")),
             max_size=5,
         ),
     )
     def begin(
-        self, seed: int, is_local: bool, budget: int, range_bytes: int, running: int, weather: list[faults.Rate]
+        self,
+        seed: int,
+        is_local: bool,
+        budget: int,
+        range_bytes: int,
+        running: int,
+        workers: int,
+        weather: list[faults.Rate],
     ) -> None:
         """A world, and what goes wrong in it from the beginning."""
         variables = {
             "HISTORY_BUDGET_EVENTS": str(budget),
             "RANGE_BYTES": str(range_bytes),
             "MAX_RUNNING_JOBS": str(running),
+            "MAX_WORKERS": str(workers),
         }
         self.world = World(seed, user_code.ALL, variables, is_local)
         self.world.__enter__()

@@ -106,9 +106,27 @@ def always(world: World) -> None:
             if job.status in ("WAITING", "PAUSED"):
                 raise Violation(f"{job.job_id} is {job.status} and has published")
             require_exact(world, job.job_id)
+    _shared(world)
     for execution in world.executions.values():
         if execution.worst_payload_bytes > CONTEXT_MAX_BYTES + 512:  # a failure's cause travels with it
             raise Violation(f"{execution.worst_payload_bytes} bytes passed between the states of {execution.name}")
+
+
+def _shared(world: World) -> None:
+    """The limits that jobs share. Not counted: who was started by hand, and the one worker of who woke up too late."""
+    holding = 0
+    running = 0
+    for job in rows(world):
+        if job.status != "RUNNING" or job.job_id in world.by_hand:
+            continue
+        if job.grant is None:
+            world.by_hand.add(job.job_id)
+        elif job.grant > 0 and job.leased_until is not None:
+            running += 1
+            holding += max(job.grant, job.held or 0)
+    limits = world.environment["MAX_WORKERS"], world.environment["MAX_RUNNING_JOBS"]
+    if holding > int(limits[0]) or running > int(limits[1]):
+        raise Violation(f"{running} jobs hold {holding} workers, beyond the limits of {limits[1]} and {limits[0]}")
 
 
 def require_exact(world: World, job_id: str) -> None:

@@ -98,6 +98,7 @@ class World:
         self.notices: list[dict[str, Any]] = []
         self.notes: deque[str] = deque(maxlen=400)
         self.steps = 0
+        self.by_hand: set[str] = set()  # jobs whose execution `admit` has not started
         self.invoked: dict[str, int] = {}
         self._pressures: dict[str, Pressure] = {}
         self.buckets = Buckets(self.moment)
@@ -111,6 +112,7 @@ class World:
                 "RANGE_BYTES": "64",
                 "CONCURRENCY": "3",
                 "MAX_RUNNING_JOBS": "2",
+                "MAX_WORKERS": "5",
                 "INPUT_BUCKETS": "versioned,plain",
                 **self.variables,
             },

@@ -9,6 +9,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from rangemill.errors import Superseded, UnknownJob
+from rangemill.gateways import ADMIT_LOCK
 from rangemill.messages import Desired, GenerationRow, JobRow, Member, Status, Totals, WaveRow
 
 Condition = Callable[[JobRow], bool]
@@ -207,17 +208,23 @@ class MemoryJobs(MemoryBatches):
                 raise Superseded(f"wave {wave.wave} of job {job_id} was committed by somebody who has gone on since")
             return row
 
-    def lease(self, before: JobRow, *, grant: int, held: int | None = None, leased_until: str | None = None) -> bool:
+    def lease(
+        self, before: JobRow, *, owner: str, grant: int, held: int | None = None, leased_until: str | None = None
+    ) -> bool:
         """Write what `admit` has decided of a row; False when the row is not as it was seen any more."""
         changes: dict[str, Any] = {"grant": grant}
         if held is not None:
             changes["held"] = held
         if leased_until is not None or held == 0:
             changes["leased_until"] = leased_until
-        names = ["status", "generation", "grant", *(["leased_until"] if held == 0 else [])]
-        return self._update(
-            before.job_id, changes, lambda row: all(getattr(row, name) == getattr(before, name) for name in names)
-        )
+        names = ["status", "generation", "grant", "held", *(["leased_until"] if held == 0 else [])]
+
+        def is_as_seen(row: JobRow) -> bool:
+            lock = self._locks.get(ADMIT_LOCK)
+            same = all(getattr(row, name) == getattr(before, name) for name in names)
+            return same and lock is not None and lock[0] == owner
+
+        return self._update(before.job_id, changes, is_as_seen)
 
     def take_grant(self, job_id: str, generation: int, workers: int, leased_until: str) -> bool:
         """Hold more workers from the next wave on; False when so many are not granted any more."""

@@ -16,13 +16,12 @@ import msgspec
 from rangemill import admission, sharing
 from rangemill.catalog import Catalog
 from rangemill.errors import BadRequest, UnknownJob
-from rangemill.gateways import Gateways
+from rangemill.gateways import ADMIT_LOCK, Gateways
 from rangemill.limits import ADMIT_MAX_ROUNDS, LEASE_SECONDS, LINE_MAX_JOBS
 from rangemill.messages import JobRow, now_text
 from rangemill.settings import AdmitSettings
 from rangemill.sharing import Limits as Limits  # noqa: PLC0414 - for those who wire
 
-_LOCK: Final = "admit"
 _LOCK_SECONDS: Final = 120
 _AGAIN: Final = "admit-again"  # whoever found the lock taken wants another round
 _STARTING: Final = "admit-starting"  # job id -> when it was to start: the index may not show yet that it did
@@ -56,10 +55,12 @@ def run(catalog: Catalog, gateways: Gateways, limits: Limits) -> Admitted:
         try:
             for entry in catalog.entries.values():
                 done.closed_batches += admission.close_due_batches(entry, gateways)
-                gateways.jobs.lock(_LOCK, owner, gateways.clock(), _LOCK_SECONDS)  # still here: not to be overtaken
+                gateways.jobs.lock(
+                    ADMIT_LOCK, owner, gateways.clock(), _LOCK_SECONDS
+                )  # still here: not to be overtaken
             stale = _share(gateways, limits, owner, done)
         finally:
-            gateways.jobs.unlock(_LOCK, owner)
+            gateways.jobs.unlock(ADMIT_LOCK, owner)
         if gateways.jobs.bookmark(_AGAIN) is not None:
             gateways.jobs.keep_bookmark(_AGAIN, None)
         elif not stale:
@@ -68,11 +69,11 @@ def run(catalog: Catalog, gateways: Gateways, limits: Limits) -> Admitted:
 
 
 def _lock(gateways: Gateways, owner: str) -> bool:
-    if gateways.jobs.lock(_LOCK, owner, gateways.clock(), _LOCK_SECONDS):
+    if gateways.jobs.lock(ADMIT_LOCK, owner, gateways.clock(), _LOCK_SECONDS):
         return True
     # The word first, then another try: whoever still has the lock then looks for the word after giving it back.
     gateways.jobs.keep_bookmark(_AGAIN, owner)
-    return gateways.jobs.lock(_LOCK, owner, gateways.clock(), _LOCK_SECONDS)
+    return gateways.jobs.lock(ADMIT_LOCK, owner, gateways.clock(), _LOCK_SECONDS)
 
 
 def _share(gateways: Gateways, limits: Limits, owner: str, done: Admitted) -> bool:
@@ -81,31 +82,34 @@ def _share(gateways: Gateways, limits: Limits, owner: str, done: Admitted) -> bo
     waiting = list(islice(gateways.jobs.by_status("WAITING"), LINE_MAX_JOBS))
     known = _known(gateways)
     running = [row for row in known.values() if row.status == "RUNNING"]
-    running = [kept for row in running if (kept := _kept(row, gateways, done)) is not None]
+    running = [kept for row in running if (kept := _kept(row, gateways, owner, done)) is not None]
     # Granted by a run that died before its word was out: as good as running, and started once more.
     half_started = [row for row in known.values() if row.status == "WAITING" and _is_leased(row, gateways.clock())]
     waiting = [known.get(row.job_id, row) for row in waiting]
     waiting = [row for row in waiting if row.status == "WAITING" and row not in half_started]
     division = sharing.divide([*running, *half_started], waiting, limits)
-    if not gateways.jobs.lock(_LOCK, owner, gateways.clock(), _LOCK_SECONDS):
-        return False  # too slow, and overtaken: two who share out the same workers would share out too many
-    until = sharing.lease_end(gateways.clock())
-    for row, grant in division.grants:
+    # What is lowered first: only then is it there to be given. Not done, the next round sees how it is by then.
+    for row, grant in sorted(division.grants, key=lambda pair: pair[1] - (pair[0].grant or 0)):
         if row.grant is None:  # what it may be using already must be in its row, before the grant lowers it
-            gateways.jobs.lease(row, grant=grant, held=sharing.settled(row, limits), leased_until=until)
+            held = sharing.settled(row, limits)
+            written = gateways.jobs.lease(row, owner=owner, grant=grant, held=held, leased_until=_until(gateways))
         else:
-            gateways.jobs.lease(row, grant=grant)
+            written = gateways.jobs.lease(row, owner=owner, grant=grant)
+        if not written:
+            return True
     for row in half_started:
         _start(row, gateways, done)
     if division.starts:
         _note_starting([row.job_id for row, _ in division.starts], gateways)
-    stale = False
     for row, grant in division.starts:
-        if gateways.jobs.lease(row, grant=grant, held=grant, leased_until=until):
-            _start(row, gateways, done)
-        else:
-            stale = True  # the index is behind; the job is noted now, and will be read itself
-    return stale
+        if not gateways.jobs.lease(row, owner=owner, grant=grant, held=grant, leased_until=_until(gateways)):
+            return True  # the index is behind; the job is noted now, and will be read itself
+        _start(row, gateways, done)
+    return False
+
+
+def _until(gateways: Gateways) -> str:
+    return sharing.lease_end(gateways.clock())
 
 
 def _start(row: JobRow, gateways: Gateways, done: Admitted) -> None:
@@ -132,7 +136,7 @@ def _known(gateways: Gateways) -> dict[str, JobRow]:
     return found
 
 
-def _kept(row: JobRow, gateways: Gateways, done: Admitted) -> JobRow | None:
+def _kept(row: JobRow, gateways: Gateways, owner: str, done: Admitted) -> JobRow | None:
     """The row of a job that counts; None where its lease has run out and no execution carries it."""
     if row.grant is None or _is_leased(row, gateways.clock()):
         return row
@@ -140,10 +144,10 @@ def _kept(row: JobRow, gateways: Gateways, done: Admitted) -> JobRow | None:
         return None
     executions = (gateways.executions.status(row.job_id, row.generation + later) for later in (0, 1))
     alive = "RUNNING" in executions
-    until = sharing.lease_end(gateways.clock())
-    if alive and gateways.jobs.lease(row, grant=row.grant, leased_until=until):
+    until = _until(gateways)
+    if alive and gateways.jobs.lease(row, owner=owner, grant=row.grant, leased_until=until):
         return msgspec.structs.replace(row, leased_until=until)
-    if not alive and gateways.jobs.lease(row, grant=0, held=0):
+    if not alive and gateways.jobs.lease(row, owner=owner, grant=0, held=0):
         done.given_away.append(row.job_id)
         return None
     row = gateways.jobs.load(row.job_id)  # it has moved after all, or boto3 sent a write again whose answer was lost

@@ -6,7 +6,7 @@ The AWS ones are in `rangemill.aws`; the in-process ones serve `rangemill run` a
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from rangemill.messages import (
     Desired,
@@ -20,6 +20,8 @@ from rangemill.messages import (
     WaveRow,
 )
 from rangemill.pressure import Pressure
+
+ADMIT_LOCK: Final = "admit"  # whoever has it shares out the workers
 
 
 class Store(Protocol):
@@ -134,10 +136,13 @@ class Jobs(Protocol):
         With `leased_until` the lease is renewed in the same write: the job holds what is granted at that moment.
         """
 
-    def lease(self, before: JobRow, *, grant: int, held: int | None = None, leased_until: str | None = None) -> bool:
+    def lease(
+        self, before: JobRow, *, owner: str, grant: int, held: int | None = None, leased_until: str | None = None
+    ) -> bool:
         """Write what `admit` has decided of a row; False when the row is not as it was seen any more.
 
-        What is None stays as it is; `held` 0 gives the lease away, unless it was renewed since the row was seen.
+        Also when the lock `ADMIT_LOCK` is not `owner`'s any more: what it has decided is of the past then. What is None
+        stays as it is; `held` 0 gives the lease away, unless it was renewed since the row was seen.
         """
 
     def take_grant(self, job_id: str, generation: int, workers: int, leased_until: str) -> bool:

@@ -107,7 +107,7 @@ class DynamoBatches:
         return self._call(
             "put_item",
             TableName=self._batch_table,
-            Item={**_key(f"LOCK#{name}", "ITEM"), "owner": to_value(owner), "until": to_value(until)},
+            Item={**lock_key(name), "owner": to_value(owner), "until": to_value(until)},
             ConditionExpression="attribute_not_exists(pk) OR #until < :now OR #owner = :owner",
             ExpressionAttributeNames={"#until": "until", "#owner": "owner"},
             ExpressionAttributeValues={":now": to_value(now.timestamp()), ":owner": to_value(owner)},
@@ -118,7 +118,7 @@ class DynamoBatches:
         self._call(
             "delete_item",
             TableName=self._batch_table,
-            Key=_key(f"LOCK#{name}", "ITEM"),
+            Key=lock_key(name),
             ConditionExpression="#owner = :owner",
             ExpressionAttributeNames={"#owner": "owner"},
             ExpressionAttributeValues={":owner": to_value(owner)},
@@ -170,6 +170,11 @@ class DynamoBatches:
         except BotoCoreError as error:
             failures.raise_named(error, f"write to table {self._batch_table}")
         return True
+
+
+def lock_key(name: str) -> dict[str, Any]:
+    """The key of a lock's item."""
+    return _key(f"LOCK#{name}", "ITEM")
 
 
 def _member_sk(member: Member) -> str:
