@@ -40,6 +40,7 @@ DEFAULTS: Final = Defaults(RANGE_BYTES, CONCURRENCY, HISTORY_BUDGET_EVENTS)
 MACHINE: Final = Machine(memory_mb=1769, architecture="arm64")
 # Events that each state adds to a history on AWS: a Lambda task five, a Choice two, a distributed Map six.
 _EVENTS: Final = {"Plan": 5, "MorePlan?": 2, "Fetch": 5, "Apply": 6, "Aggregate": 5, "Decide": 2, "Finish": 5}
+_SLOTS_A_WORKER: Final = 8  # they cost nothing here, and all workers end together
 _TRANSIENT_TRIES: Final = 8
 _BACKOFF_SECONDS: Final = 2.0
 _BACKOFF_MAX_SECONDS: Final = 60.0
@@ -115,7 +116,9 @@ class _Execution:
         context = self._plan(context)
         while context.next == "FETCH":
             context = self._state(
-                "Fetch", context, lambda m: fetch.run(m, self.gateways, self._attempt(m.context, "f"))
+                "Fetch",
+                context,
+                lambda m: fetch.run(m, self.gateways, self._attempt(m.context, "f"), slots_a_worker=_SLOTS_A_WORKER),
             )
             self._map(context)
             context = self._state(

@@ -19,6 +19,7 @@ from rangemill.limits import (
     SLOT_LEAST_SECONDS,
     SLOT_MAX_RUNS,
     SLOT_TARGET_SECONDS,
+    SLOTS_A_WORKER,
     WAVE_MAX_RUNS,
     WAVE_MAX_SLOTS,
     WAVE_STRETCH,
@@ -47,8 +48,10 @@ Pages = Callable[[int], PlanPage]
 _SMALL_BUDGET_EVENTS: Final = HISTORY_BUDGET_EVENTS // 10
 
 
-def run(message: StateMessage, gateways: Gateways, attempt: str) -> Context:
+def run(message: StateMessage, gateways: Gateways, attempt: str, *, slots_a_worker: int = SLOTS_A_WORKER) -> Context:
     """Write the wave document, unless another Fetch of the same wave has. `attempt` makes this one's names unique.
+
+    A wave of little work has `slots_a_worker` slots for each worker: many where a slot costs nothing.
 
     Raises `Superseded`, `IncompleteProof`.
     """
@@ -69,6 +72,7 @@ def run(message: StateMessage, gateways: Gateways, attempt: str) -> Context:
             plan,
             lambda page: pages.plan_page(store, context.job_id, page),
             lambda at: redo.files(store, context.job_id, at),
+            slots_a_worker,
         )
         if not slots:
             if not decide.is_complete(checkpoint, plan):
@@ -129,6 +133,7 @@ class WaveShape:
     slot_bytes: int  # the largest slot
     least_bytes: int  # the smallest
     workers: int
+    slots_a_worker: int
 
     @property
     def slot_runs(self) -> int:
@@ -137,35 +142,46 @@ class WaveShape:
 
     def slot_size(self, left_bytes: int, slots_used: int) -> int:
         """Bytes of the next slot: shrinking towards the end of the wave, so that all workers end together."""
-        share = left_bytes // self.workers
+        share = 2 * left_bytes // (self.slots_a_worker * self.workers)
         fit = -(-left_bytes // max(1, self.max_slots - slots_used))
         return max(self.least_bytes, min(self.slot_bytes, share), min(self.slot_bytes, fit))
 
 
-def shape(plan: Plan, bytes_per_second: float | None, left_bytes: int) -> WaveShape:
+def shape(plan: Plan, bytes_per_second: float | None, left_bytes: int, slots_a_worker: int) -> WaveShape:
     """The shape of the next wave at the throughput of one worker that the last one showed."""
     speed = bytes_per_second or SLOT_FIRST_BYTES_PER_SECOND
     budget = plan.history_budget_events
     if budget < _SMALL_BUDGET_EVENTS:
         max_slots = max(1, WAVE_MAX_SLOTS * budget // HISTORY_BUDGET_EVENTS)
-        return WaveShape(max_slots, max_slots * plan.range_bytes, plan.range_bytes, plan.range_bytes, plan.concurrency)
+        return WaveShape(
+            max_slots,
+            max_slots * plan.range_bytes,
+            plan.range_bytes,
+            plan.range_bytes,
+            plan.concurrency,
+            slots_a_worker,
+        )
     wave_bytes = int(plan.concurrency * speed * WAVE_TARGET_SECONDS)
     if left_bytes <= WAVE_STRETCH * wave_bytes:  # rather than a short last wave, with as many slots as a whole one
         wave_bytes = left_bytes
     wave_bytes = max(plan.range_bytes, wave_bytes)
-    # Two slots for each worker at least, where there is too little for longer ones.
-    least_bytes = min(int(speed * SLOT_LEAST_SECONDS), wave_bytes // (2 * plan.concurrency))
+    least_bytes = min(int(speed * SLOT_LEAST_SECONDS), wave_bytes // (slots_a_worker * plan.concurrency))
     return WaveShape(
         WAVE_MAX_SLOTS,
         wave_bytes,
         max(plan.range_bytes, int(speed * SLOT_TARGET_SECONDS)),
         max(plan.range_bytes, least_bytes),
         plan.concurrency,
+        slots_a_worker,
     )
 
 
 def plan_wave(
-    checkpoint: Checkpoint, plan: Plan, plan_pages: Pages, rejects: redo.Files = lambda _: iter(())
+    checkpoint: Checkpoint,
+    plan: Plan,
+    plan_pages: Pages,
+    rejects: redo.Files = lambda _: iter(()),
+    slots_a_worker: int = SLOTS_A_WORKER,
 ) -> tuple[list[Slot], Handout]:
     """The slots of the next wave and where the checkpoint stands once they are handed out.
 
@@ -182,7 +198,8 @@ def plan_wave(
     behind = Behind(list(checkpoint.indexing), plan)
     # With many outcomes waiting for a neighbour it comes first; there is one, among what came back.
     if len(slots) < WAVE_MAX_SLOTS and (not slots or len(checkpoint.pending) < PENDING_MAX_OUTCOMES):
-        _hand_out(slots, walk, behind, plan, checkpoint.bytes_per_second)
+        left_bytes = behind.available_bytes + (0 if walk.at_end else plan.bytes - walk.bytes_before())
+        _hand_out(slots, walk, behind, shape(plan, checkpoint.bytes_per_second, left_bytes, slots_a_worker))
     waiting = checkpoint.retry[len(retried) :]
     handout = Handout(checkpoint.wave + 1, len(slots), walk.cursor, waiting, retried, behind.left(), redo_left)
     told = _states_told(checkpoint)
@@ -193,11 +210,9 @@ def plan_wave(
     return slots, handout
 
 
-def _hand_out(slots: list[Slot], walk: "_Walk", behind: Behind, plan: Plan, bytes_per_second: float | None) -> None:
+def _hand_out(slots: list[Slot], walk: "_Walk", behind: Behind, wave: WaveShape) -> None:
     """What is new: indexers first, since they take as long as the wave, then what they have indexed, then the walk."""
     slots += behind.turns(len(slots), WAVE_MAX_SLOTS - len(slots))
-    left_bytes = behind.available_bytes + (0 if walk.at_end else plan.bytes - walk.bytes_before())
-    wave = shape(plan, bytes_per_second, left_bytes)
     most = min(WAVE_MAX_SLOTS, max(wave.max_slots, len(slots) + 1))
     # What came back was handed out before: were its runs not counted, waves of slow workers would grow and grow.
     left, runs_left = wave.wave_bytes, WAVE_MAX_RUNS - sum(len(slot.runs) for slot in slots)

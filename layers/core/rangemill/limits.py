@@ -58,6 +58,7 @@ SLOT_MAX_RUNS: Final = 1_000  # small objects packed into one slot: bounds its d
 # a slot costs $0.00006 in transitions and requests, as much as a worker in 2.4 s. Down to one range it were 1,480 slots
 # for 1 TiB with 100 workers, 27 % of what the workers cost; so it is 275, 5 %, and the wave takes 7 % longer.
 SLOT_LEAST_SECONDS: Final = 45
+SLOTS_A_WORKER: Final = 2  # where there is too little work for slots of that length
 SLOT_FIRST_BYTES_PER_SECOND: Final = 60 * 10**6  # before anything was measured: 50-85 MB/s a worker are reported
 MAX_RECORD_BYTES: Final = 64 * MIB
 FOLD_FAN_IN: Final = 16  # wave aggregates fold like a binary counter with this base
