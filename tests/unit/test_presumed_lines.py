@@ -1,5 +1,7 @@
 """Lines of CSV taken for rows: DuckDB's reading proves it, or the rows are read one by one; nothing else shows."""
 
+import csv
+import io
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -17,9 +19,13 @@ from rangemill.formats import _csv_split
 from rangemill.formats import csv as csv_format
 from rangemill.formats.base import Settled
 from rangemill.ledger import CRC_FUNCTIONS
+from rangemill.messages import CodeIdentity, JobRequest, JobRow
 from rangemill.pipeline import Pipeline, parse_pipeline
+from rangemill.plan import Defaults
 from rangemill.ranges import tile
 from rangemill.rejects import RejectLog
+from rangemill_cli.inprocess.driver import in_this_process, run_job
+from rangemill_cli.inprocess.memory import MemoryObjects, in_memory
 
 CRC = CRC_FUNCTIONS["CRC64NVME"][0]
 OBJECT = ObjectContext("any", "any.csv", None)
@@ -255,3 +261,31 @@ def test_one_file_of_blocks_is_for_one_engine_at_a_time() -> None:
         engine.take(Block(PLAIN, 0, 400, is_presumed=True))
     results = {engine.finish() for engine in engines}
     assert len(results) == 1
+
+
+def job_over(body: bytes) -> tuple[JobRow, list[Any]]:
+    """A job of the given CSV in ranges of 1,000 bytes; its row and its one result row."""
+    document = {
+        "name": "any",
+        "format": {"type": "csv", "header": False},
+        "apply": {"sql": "SELECT count(*) AS n, sum(length(column1)) AS characters FROM records"},
+        "aggregate": {"sql": "SELECT sum(n) AS n, sum(characters) AS characters FROM partials"},
+    }
+    objects = MemoryObjects(piece_bytes=100)
+    refs = [objects.put("in", "any.csv", body)]
+    gateways = in_memory(objects)
+    request = JobRequest("j", "any", json.dumps(document), "any.yaml", "run", refs, range_bytes=1000)
+    code = CodeIdentity("core", "pipelines", "dependencies")
+    row = run_job(request, gateways, in_this_process(gateways, code), code, defaults=Defaults(1000, 2, 20_000))
+    assert row.result is not None, row.error
+    return row, [json.loads(line) for uri in row.result["output"] for line in (gateways.store.get(uri) or b"").split()]
+
+
+def test_a_slot_whose_lines_are_not_its_rows_is_worked_on_again_as_rows() -> None:
+    body = PLAIN + b'7,"one\nrow\n\nof four lines",1.23,2026-01-02\n' + PLAIN
+    cells = list(csv.reader(io.StringIO(body.decode(), newline="")))
+    row, found = job_over(body)
+    assert found == [{"n": 801, "characters": sum(len(each[1]) for each in cells)}]
+    assert (row.status, row.totals.records) == ("SUCCEEDED", 801)
+    assert row.result is not None
+    assert row.result["proof"] == {"complete": True, "level": "bytes", "checksum": "CRC64NVME", "matched": True}
