@@ -156,19 +156,26 @@ def test_every_byte_and_every_record_exactly_once(
 def test_a_record_is_too_large_wherever_it_is_cut(data: bytes, range_bytes: int, limit: int, pieces: list[int]) -> None:
     if not data:
         return
-    expected, position = None, 0
+    expected, fine, position = [], [], 0
     for line in data.split(b"\n"):
         if len(line) > limit:
-            expected = position
-            break
+            expected.append(position)
+        elif position < len(data):
+            fine.append(line)
         position += len(line) + 1
-    found = []
+    blocks, rows = [], []
     for each in tile(0, len(data), range_bytes):
-        try:
-            split(data, each, range_bytes, pieces=pieces, max_record_bytes=limit, block_bytes=25)
-        except RecordTooLarge as error:
-            found.append(error.offset)
-    assert (found[0] if found else None) == expected
+        more = split(data, each, range_bytes, pieces=pieces, max_record_bytes=limit, block_bytes=25)
+        blocks += [event for event in more if isinstance(event, Block)]
+        rows += [segment_of(event) for event in more if isinstance(event, RangeDone)]
+    refused = [each for block in blocks for each in block.refused]
+    assert [each.offset for each in refused] == expected
+    assert all(each.too_large and not each.data for each in refused)
+    read = b"".join(block.data if block.data.endswith(b"\n") else block.data + b"\n" for block in blocks if block.data)
+    assert read == b"".join(line + b"\n" for line in fine)
+    (whole,) = merge(rows, "CRC64NVME", "o")
+    assert whole.records == len(fine) + len(expected)
+    assert prove([whole], len(data), len(data), "CRC64NVME", crc64(data, 0), "o")
 
 
 @pytest.mark.parametrize("piece_bytes", [64 * 1024, 1 << 20])
@@ -260,6 +267,14 @@ def test_text_records_are_lines_without_their_ends(data: bytes, expected: list[b
 
 
 def test_text_takes_its_record_limit_as_people_write_it() -> None:
-    with pytest.raises(RecordTooLarge) as caught:
-        align_text(b"ok\n" + b"x" * 2000, max_record_bytes="1 KiB")
-    assert caught.value.offset == 3
+    events = align_text(b"ok\n" + b"x" * 2000, max_record_bytes="1 KiB")
+    assert [each.offset for event in events if isinstance(event, Block) for each in event.refused] == [3]
+
+
+def test_the_end_of_a_record_that_is_too_large_is_not_sought_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_delimited, "TOO_LARGE_MAX_BYTES", 1000)
+    data = b"ok\n" + b"x" * 1200 + b"\n"
+    assert split(data, ByteRange(0, len(data)), 4096, pieces=[100], max_record_bytes=300)
+    with pytest.raises(RecordTooLarge, match="nor does it end within 1000 bytes more") as caught:
+        split(data + b"y" * 1500, ByteRange(0, len(data) + 1500), 4096, pieces=[100], max_record_bytes=300)
+    assert caught.value.offset == len(data)

@@ -26,11 +26,15 @@ class SparseFile:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A record that a format found but could not hand on: where it lies, its bytes, and what is wrong with it."""
+    """A record that a format found but could not hand on: where it lies, its bytes, and what is wrong with it.
+
+    Of one that is `too_large` no bytes are held.
+    """
 
     offset: int
     data: bytes
     problem: str
+    too_large: bool = False
 
 
 class Canonical(NamedTuple):

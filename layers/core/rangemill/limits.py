@@ -61,6 +61,9 @@ SLOT_LEAST_SECONDS: Final = 45
 SLOTS_A_WORKER: Final = 2  # where there is too little work for slots of that length
 SLOT_FIRST_BYTES_PER_SECOND: Final = 60 * 10**6  # before anything was measured: 50-85 MB/s a worker are reported
 MAX_RECORD_BYTES: Final = 64 * MIB
+# How much further the end of a record is looked for that is longer than `max_record_bytes`, none of it kept: 13 s at
+# 80 MB/s, less than the half minute that a worker keeps to publish in peace.
+TOO_LARGE_MAX_BYTES: Final = GIB
 FOLD_FAN_IN: Final = 16  # wave aggregates fold like a binary counter with this base
 # Objects that are handed out behind their indexers at once: their pins lie in the checkpoint, 300 bytes each.
 INDEXING_MAX_OBJECTS: Final = 64

@@ -2,6 +2,7 @@
 
 import json
 
+from rangemill import control
 from rangemill.messages import ObjectRef
 from rangemill_cli.local import stacks
 from rangemill_cli.local.cloud import STACK
@@ -69,3 +70,26 @@ def test_more_rejects_than_allowed_fail_the_job_with_the_worst_errors(app):
     events = logs.filter_log_events(logGroupName=group)["events"]
     assert events
     assert all("boom" not in event["message"] for event in events)
+
+
+def test_a_record_that_kills_its_worker_is_rejected_and_applied_again_by_a_redrive(app):
+    body = b"".join(b"poison\n" if number == 7 else b"line %d\n" % number for number in range(30))
+    app.upload("quarantine/kills.txt", body)
+    text = "name: test-kills\nformat: {type: text}\napply: {python: probes:Dies}\nrejects: {on_error: quarantine}\n"
+    job = app.submit_document(text, [ObjectRef(app.bucket, "quarantine/kills.txt")], range_bytes=300)
+    row = app.wait(job, 180)
+    good = body.replace(b"poison\n", b"")
+    assert app.proved(row) == app.expected(good)
+    report = json.loads(app.world.store.get(row.result["report"]))
+    (reject,) = kept(app, report)
+    assert (reject["offset"], reject["bytes"], reject["type"]) == (body.index(b"poison"), "poison\n", "WorkerDied")
+    assert report["totals"]["culprits"] == 1
+    assert any(wave.get("parted") for wave in report["wave_history"])
+
+    control.redrive(job, "same", app.world, rejects=True)
+    row = app.wait(job, 180)
+    assert (row.status, row.totals.rejects) == ("SUCCEEDED", 1)  # the code is the same
+    assert app.proved(row) == app.expected(good)
+    report = json.loads(app.world.store.get(row.result["report"]))
+    assert sum(wave.get("redone", 0) for wave in report["wave_history"]) == 1
+    assert [generation.get("status") for generation in report["generation_history"]] == ["SUCCEEDED", None]

@@ -1,13 +1,14 @@
 """The records of a block one by one: where each lies, what it is made of, and which of them can be decoded."""
 
 import contextlib
+import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from rangemill import formats
 from rangemill.blocks import Block
 from rangemill.engines.base import ObjectContext
-from rangemill.errors import BadRecord, CountMismatch
+from rangemill.errors import BadRecord, CountMismatch, RecordTooLarge
 from rangemill.formats import _encodings
 from rangemill.formats.base import Settled
 from rangemill.rejects import Cause, RejectLog, of_data
@@ -66,16 +67,22 @@ class Parts:
 
 
 def log_refused(log: RejectLog, context: ObjectContext, block: Block) -> None:
-    """Reject what the format could not hand on. Raises `BadRecord` where rejects are not tolerated."""
+    """Reject what the format could not hand on.
+
+    Raises `BadRecord`, `RecordTooLarge` where rejects are not tolerated.
+    """
     for refused in block.refused:
+        kind = RecordTooLarge if refused.too_large else BadRecord
         if not log.tolerates:
-            raise BadRecord(
-                f"{context.uri}: the record at byte {refused.offset}: {refused.problem}",
+            what = f" is {refused.problem}" if refused.too_large else f": {refused.problem}"
+            raise kind(
+                f"{context.uri}: the record at byte {refused.offset}{what}",
                 object_uri=context.uri,
                 offset=refused.offset,
             )
-        cause = of_data(refused.problem)
-        log.add(context.index, context.uri, context.version_id, refused.offset, refused.data, cause, is_stored=True)
+        cause = dataclasses.replace(of_data(refused.problem), type=kind.__name__)
+        data = None if refused.too_large else refused.data
+        log.add(context.index, context.uri, context.version_id, refused.offset, data, cause, is_stored=True)
 
 
 def reject(log: RejectLog, context: ObjectContext, offset: int | None, data: bytes | None, cause: Cause) -> None:

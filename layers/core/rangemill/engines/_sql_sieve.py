@@ -56,7 +56,7 @@ class Sieve:
 
     def readable(self, of: ObjectContext, block: Block) -> Block | None:
         """The block without what is no text; None if nothing is left. Raises `BadRecord`."""
-        if block.refused and self._wants_raw:
+        if block.refused and self._wants_raw and not any(each.too_large for each in block.refused):
             block = _with_raw(block)
         log_refused(self._log, of, block)
         if not block.handed:

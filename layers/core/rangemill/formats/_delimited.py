@@ -8,10 +8,11 @@ it. Each stored byte is scanned for a newline at most once and copied once, into
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from rangemill.blocks import Block, RangeDone, Remaining
+from rangemill.blocks import Block, RangeDone, Refused, Remaining
 from rangemill.errors import IncompleteProof, RecordTooLarge
 from rangemill.formats._tile_crcs import TileCrcs
 from rangemill.formats.base import Crc, Event
+from rangemill.limits import TOO_LARGE_MAX_BYTES
 from rangemill.ranges import ByteRange, tile
 
 # A block ends with the first record that ends at or after this many bytes. At 1 MiB it is still in the cache when its
@@ -37,8 +38,9 @@ def split(
 ) -> Iterator[Event]:
     """The events of `FormatModule.align` for records that end with a newline.
 
-    Raises `RecordTooLarge` for a record of more than `max_record_bytes` (its newline not counted) that begins in the
-    run, and `IncompleteProof` when the pieces end before the object does.
+    A record of more than `max_record_bytes` (its newline not counted) that begins in the run comes as one that is
+    refused, and its end is sought without holding any of it. Raises `RecordTooLarge` where that is too far, and
+    `IncompleteProof` when the pieces end before the object does.
     """
     # In steps of at most `max_record_bytes` a longer record is always the last of its block: one place to look for it.
     step = min(block_bytes, max_record_bytes)
@@ -48,10 +50,15 @@ def split(
         start, first, records = each.start, window.position, 0
         while window.position < each.end_exclusive:
             begin = window.position
-            block = make_block(window.read_records(min(each.end_exclusive, begin + step)), begin)
+            data = window.read_records(min(each.end_exclusive, begin + step))
+            block = make_block(data, begin) if data else None
             if block is not None:
                 records += block.records
                 yield block
+            if window.is_too_large:
+                records += 1
+                yield window.refused()  # whoever does not tolerate it raises, before its end is looked for
+                window.skip_record()
             if should_stop():
                 yield from _stop(window, run, range_bytes, start, first, records)
                 return
@@ -94,6 +101,7 @@ class _Window:
         self._piece_at = max(0, run.start - LOOK_BEHIND_BYTES)
         self._used = 0  # bytes of the piece that were passed
         self._crcs = TileCrcs(run, range_bytes, crc)
+        self.is_too_large = False  # the record at the position, whose end is not known yet
 
     def tile_crc(self) -> int:
         """The CRC of the next tile that was passed to its end, or as far as the position."""
@@ -114,7 +122,10 @@ class _Window:
                 return
 
     def read_records(self, target: int) -> bytes:
-        """The records from the position to `c(target)`, where `position < target`; moves there."""
+        """The records from the position to `c(target)`, where `position < target`; moves there.
+
+        To the last one's begin where that `is_too_large`.
+        """
         begin = self.position
         parts: list[tuple[bytes, int, int]] = []
         record_at: int | None = None  # where the last record begins; looked for only when it may be too large
@@ -128,11 +139,9 @@ class _Window:
                 if record_at is None:
                     record_at = _last_record_at([*parts[:-1], (self._piece, self._used, end)], self._piece_at + end)
                 if self._piece_at + end - record_at > self._max_record_bytes:
-                    raise RecordTooLarge(
-                        f"the record at byte {record_at} is longer than max_record_bytes ({self._max_record_bytes}); "
-                        "raise `format.max_record_bytes` if the data is as it should be",
-                        offset=record_at,
-                    )
+                    self._pass_to(end)
+                    self.position, self.is_too_large = record_at, True
+                    return _head(parts, record_at - begin)
             self._pass_to(parts[-1][2])
             if newline >= 0:
                 break
@@ -141,6 +150,35 @@ class _Window:
             piece, low, high = parts[0]
             return piece[low:high]
         return b"".join([memoryview(piece)[low:high] for piece, low, high in parts])
+
+    def refused(self) -> Block:
+        """The record at the position, as one that is too large to be handed on."""
+        refused = Refused(self.position, b"", self._problem(), too_large=True)
+        return Block(b"", self.position, 1, refused=(refused,))
+
+    def skip_record(self) -> None:
+        """Move behind the record at the position, which is too large. Raises `RecordTooLarge` if it does not end."""
+        self.is_too_large = False
+        most = self.position + self._max_record_bytes + TOO_LARGE_MAX_BYTES
+        while (at := self._piece_at + self._used) < self._object_bytes:
+            if at > most:
+                raise RecordTooLarge(
+                    f"the record at byte {self.position} is {self._problem()}; nor does it end within "
+                    f"{TOO_LARGE_MAX_BYTES} bytes more, so that it cannot be rejected",
+                    offset=self.position,
+                )
+            self._need_piece()
+            newline = self._piece.find(b"\n", self._used)
+            self._pass_to(len(self._piece) if newline < 0 else newline + 1)
+            if newline >= 0:
+                break
+        self.position = self._piece_at + self._used
+
+    def _problem(self) -> str:
+        return (
+            f"longer than max_record_bytes ({self._max_record_bytes}); "
+            "raise `format.max_record_bytes` if the data is as it should be"
+        )
 
     def _need_piece(self) -> None:
         while self._used == len(self._piece):
@@ -161,6 +199,17 @@ class _Window:
         if end > self._used:
             self._crcs.feed(self._piece, self._used, end, self._piece_at)
             self._used = end
+
+
+def _head(parts: list[tuple[bytes, int, int]], size_bytes: int) -> bytes:
+    """The first bytes of the parts."""
+    kept: list[memoryview] = []
+    for piece, low, high in parts:
+        if size_bytes <= 0:
+            break
+        kept.append(memoryview(piece)[low : min(high, low + size_bytes)])
+        size_bytes -= high - low
+    return b"".join(kept)
 
 
 def _last_record_at(parts: list[tuple[bytes, int, int]], end: int) -> int:
