@@ -1,6 +1,5 @@
 """The input objects: pinned by HEAD, listed by page, read under `If-Match` and never taken at their word."""
 
-import base64
 import threading
 import time
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from urllib3.exceptions import HTTPError
 
 from rangemill.aws import failures
 from rangemill.aws.ahead import Ahead
+from rangemill.aws.checksums import crc_value, full_crc, is_composite
 from rangemill.backoff import backoff_seconds
 from rangemill.errors import ChecksumMismatch, ObjectChanged, ObjectMissing, Transient
 from rangemill.gateways import Head, Listing
@@ -75,8 +75,8 @@ class S3Objects:
             raise ObjectChanged(uri, ref.etag.strip('"'), etag)
         version = _version(response)
         size = int(response["ContentLength"])
-        name, crc = _full_crc(response)
-        if crc is None and _is_composite(response):
+        name, crc = full_crc(response)
+        if crc is None and is_composite(response):
             name, crc = self._composite_crc(ref.bucket, ref.key, version, response)
         return PinnedObject(index, ref.bucket, ref.key, etag, size, version, name, crc)
 
@@ -137,9 +137,9 @@ class S3Objects:
             )
         except (ClientError, BotoCoreError) as error:
             self._raise_read(error, pin)
-        name, crc = _full_crc(response)
+        name, crc = full_crc(response)
         version = _version(response)
-        if crc is None and _is_composite(response):
+        if crc is None and is_composite(response):
             name, crc = self._composite_crc(pin.bucket, pin.key, version, response)
         whole = msgspec.structs.replace(pin, version_id=version, crc_name=name, crc=crc, crc_later=False)
         return whole, self._pieces_of_whole(whole, response["Body"])
@@ -264,7 +264,7 @@ class S3Objects:
             for part in parts.get("Parts", []):
                 if not part.get(f"Checksum{name}"):
                     return DEFAULT_CRC, None
-                crc = combine(crc, _crc_value(part[f"Checksum{name}"]), part["Size"])
+                crc = combine(crc, crc_value(part[f"Checksum{name}"]), part["Size"])
                 covered += part["Size"]
             if not parts.get("IsTruncated"):
                 break
@@ -293,23 +293,3 @@ def _version(response: Any) -> str | None:
     """The version id; `null` names an object that any later write replaces, so it pins nothing."""
     version = response.get("VersionId")
     return None if version in (None, "null") else str(version)
-
-
-def _full_crc(response: Any) -> tuple[str, int | None]:
-    """The full-object CRC that came with a response, and its name."""
-    if not _is_composite(response):
-        for name in CRC_FUNCTIONS:
-            if text := response.get(f"Checksum{name}"):
-                return name, _crc_value(text)
-    return DEFAULT_CRC, None
-
-
-def _is_composite(response: Any) -> bool:
-    """Whether the checksums are of the parts' checksums: `<base64>-<parts>`, whether or not the type is named."""
-    return response.get("ChecksumType") == "COMPOSITE" or any(
-        "-" in response.get(f"Checksum{n}", "") for n in CRC_FUNCTIONS
-    )
-
-
-def _crc_value(text: str) -> int:
-    return int.from_bytes(base64.b64decode(text), "big")
