@@ -136,6 +136,7 @@ def _carry(path: Path, entry: "Entry", inputs: tuple[str, ...], asked: Asked, po
             range_bytes = _range_bytes(found.known_bytes, asked.workers)
             return session.run(request, place, pool, range_bytes, progress)
     finally:
+        pool.close()  # first: a worker that is busy still would write into the folder while it is deleted
         shutil.rmtree(work, ignore_errors=True)
 
 
