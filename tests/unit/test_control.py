@@ -555,8 +555,8 @@ def test_concurrency_changed_while_the_job_runs_is_taken_up_by_the_next_fetch(
     widths: list[int] = []
     run = fetch.run
 
-    def seen(*arguments: Any) -> Context:
-        answer = run(*arguments)
+    def seen(*arguments: Any, **more: Any) -> Context:
+        answer = run(*arguments, **more)
         widths.append(answer.concurrency)
         return answer
 
