@@ -47,16 +47,31 @@ class Table:
         self._lag = lag
         self._now = now
         self._indexed: dict[tuple[str, str], Item] = {}
+        self.wrong: list[str] = []
         self._coming: list[tuple[float, tuple[str, str], Item | None]] = []
 
     def write(self, key: tuple[str, str], item: Item | None) -> None:
         """Put or delete; the index is told later, in order."""
+        self._judge(key, self.items.get(key), item)
         if item is None:
             self.items.pop(key, None)
         else:
             self.items[key] = item
         latest = self._coming[-1][0] if self._coming else 0.0
         self._coming.append((max(latest, self._now() + self._lag()), key, item))
+
+    def _judge(self, key: tuple[str, str], before: Item | None, after: Item | None) -> None:
+        """Keep what must never happen to a job's row: it goes back, or a generation writes that does not carry it."""
+        if after is None:
+            return
+        if key[1] == "JOB" and before is not None:
+            for name in ("generation", "wave"):
+                if int(after[name]["N"]) < int(before[name]["N"]):
+                    self.wrong.append(f"{key[0]} went back from {name} {before[name]['N']} to {after[name]['N']}")
+        if key[1].startswith("WAVE#"):
+            row = self.items[key[0], "JOB"]
+            if after["generation"] != row["generation"]:
+                self.wrong.append(f"generation {after['generation']['N']} committed {key} of {row['generation']['N']}")
 
     def indexed(self) -> dict[tuple[str, str], Item]:
         """The items as the index knows them by now."""

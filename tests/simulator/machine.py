@@ -114,7 +114,8 @@ class Execution:
     walk: Walk = field(init=False)
 
     def __post_init__(self) -> None:
-        self.walk = Walk(self._execute(definition()["StartAt"], json.loads(self.input_text)))
+        self.state, self._data = definition()["StartAt"], json.loads(self.input_text)
+        self.walk = Walk(self._execute(self.state, self._data))
 
     @property
     def waits_due(self) -> Iterator[float]:

@@ -107,6 +107,10 @@ def always(world: World) -> None:
                 raise Violation(f"{job.job_id} is {job.status} and has published")
             require_exact(world, job.job_id)
     _shared(world)
+    if world.table.wrong:
+        raise Violation(world.table.wrong[0])
+    if world.buckets.overwritten:
+        raise Violation(f"{world.buckets.overwritten[0]} was written again")
     for execution in world.executions.values():
         if execution.worst_payload_bytes > CONTEXT_MAX_BYTES + 512:  # a failure's cause travels with it
             raise Violation(f"{execution.worst_payload_bytes} bytes passed between the states of {execution.name}")
@@ -126,7 +130,14 @@ def _shared(world: World) -> None:
             holding += max(job.grant, job.held or 0)
     limits = world.environment["MAX_WORKERS"], world.environment["MAX_RUNNING_JOBS"]
     if holding > int(limits[0]) or running > int(limits[1]):
-        raise Violation(f"{running} jobs hold {holding} workers, beyond the limits of {limits[1]} and {limits[0]}")
+        told = [
+            (j.job_id, j.generation, j.wave, j.grant, j.held, j.leased_until)
+            for j in rows(world)
+            if j.status == "RUNNING"
+        ]
+        raise Violation(
+            f"{running} jobs hold {holding} workers, beyond the limits of {limits[1]} and {limits[0]}: {told}"
+        )
 
 
 def require_exact(world: World, job_id: str) -> None:

@@ -6,6 +6,7 @@ is decided by `damage`, which the simulator's faults give.
 
 import base64
 import hashlib
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -16,6 +17,7 @@ from botocore.exceptions import IncompleteReadError, ResponseStreamingError
 from tests.simulator.dynamo import Call, client_error
 from tests.simulator.expressions import Unsupported
 
+_ONCE: Final = re.compile(r"^jobs/[^/]+/(request|plan/)|^scratch/.*/(outcomes/|waves/[^/]+$)")
 _PAGE_KEYS: Final = 5  # S3's are 1,000; small, so that paging is met
 
 
@@ -46,6 +48,7 @@ class Buckets:
         self._now = now
         self._versions = 0
         self.published = 0  # writes of what readers see
+        self.overwritten: list[str] = []  # documents that the first writer decides, written again
 
     def put(self, bucket: str, key: str, body: bytes) -> Version:
         """A new version, or in place of the old one."""
@@ -53,6 +56,8 @@ class Buckets:
         self.written[bucket, key, etag] = body
         self._versions += 1
         self.published += key.startswith("results/")
+        if _ONCE.search(key) and key in self.buckets[bucket].objects:
+            self.overwritten.append(key)
         own = self.buckets[bucket]
         name = f"v{self._versions:06d}" if own.versioned else "null"
         version = Version(name, body, etag, self._now())

@@ -101,6 +101,17 @@ def test_2_every_event_comes_three_times_and_every_state_runs_twice(seed):
 
 
 @pytest.mark.parametrize("seed", SEEDS)
+def test_2_an_event_that_comes_again_while_its_job_runs_and_after_its_end_changes_nothing(seed):
+    with a_world(seed, HISTORY_BUDGET_EVENTS="90") as world:
+        world.upload("versioned", "lines/a", MANY)
+        until(world, "RUNNING", wave=1)
+        world.send(world.sent[0], world.now)
+        slots = succeeded(world).totals.slots
+        world.send(world.sent[0], world.now)
+        assert succeeded(world).totals.slots == slots == only_job(world).totals.ranges
+
+
+@pytest.mark.parametrize("seed", SEEDS)
 def test_3_a_record_that_raises_is_kept_and_the_others_are_right(seed):
     body = b"".join(b"boom\n" if n == 1234 else b"line %05d\n" % n for n in range(3_000))
     with a_world(seed, RANGE_BYTES="4096") as world:
@@ -112,6 +123,27 @@ def test_3_a_record_that_raises_is_kept_and_the_others_are_right(seed):
         assert version is not None
         assert version.body is not None
         assert f'"offset":{body.index(b"boom")}'.encode() in version.body
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_4_a_record_that_kills_its_workers_is_found_and_rejected_and_the_others_are_right(seed):
+    body = b"".join(b"die\n" if n == 123 else b"line %03d\n" % n for n in range(200))
+    with a_world(seed) as world:
+        world.upload("versioned", "lines/a", body)
+        job = succeeded(world)
+        assert (job.totals.records, job.totals.rejects) == (200, 1)
+        bodies = [world.buckets.newest("work", k) for k in world.buckets.keys("work", f"jobs/{job.job_id}/rejects/")]
+        assert any(f'"offset":{body.index(b"die")}'.encode() in (found.body or b"") for found in bodies if found)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_5_responses_that_are_refused_cut_short_or_of_another_range_change_nothing(seed):
+    rates = [Rate("throttled", 0.3, "Apply", "get_object")]
+    rates += [Rate(kind, 0.05, operation="get_object") for kind in ("short", "reset", "whole", "shifted")]
+    with a_world(seed, *rates, RANGE_BYTES="128", HISTORY_BUDGET_EVENTS="400") as world:
+        world.upload("versioned", "lines/a", MANY)
+        job = succeeded(world)
+        assert job.totals.records == 400
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -213,6 +245,30 @@ def test_9_an_old_generation_that_wakes_up_has_no_effect(seed):
         assert done.generation >= 1
         assert old.status == "SUCCEEDED"  # it has ended quietly
         assert done.totals.slots == done.totals.ranges
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("overtaken", ["by the next generation", "by its own repeat"])
+def test_9_an_aggregate_that_stands_still_until_others_have_gone_on_has_no_effect(seed, overtaken):
+    with a_world(seed, HISTORY_BUDGET_EVENTS="400") as world:
+        world.upload("versioned", "lines/a", MANY * 4)
+        job = until(world, "RUNNING", wave=1)
+        while not (slow := [i for i in world.invocations if i.name == "Aggregate" and not i.ended]):
+            world.step()
+        if overtaken == "by its own repeat":
+            event = next(event for function, event in reversed(world.state_events) if function == "Aggregate")
+            slow = [world.begin("Aggregate", event)]
+        slow[0].step(12 + 2 * seed)  # it has seen the row, and found it as it should be
+        world.frozen += slow
+        if overtaken == "by the next generation":
+            text = f'{{"job_id":"{job.job_id}","generation":1}}'
+            world.start_execution(f"{job.job_id}-g1", text)
+            while oracle.row(world, job.job_id).generation == 0:
+                world.step()
+        else:
+            until(world, "RUNNING", wave=oracle.row(world, job.job_id).wave + 2)
+        world.frozen.clear()
+        assert succeeded(world).totals.records == 1_600
 
 
 @pytest.mark.parametrize("seed", SEEDS)

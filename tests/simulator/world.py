@@ -13,8 +13,8 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any, Final, Self
 
-from tests.simulator import faults, lambdas, user_code
-from tests.simulator.dynamo import DynamoClient, Table, client_error
+from tests.simulator import faults, lambdas, services, user_code
+from tests.simulator.dynamo import DynamoClient, Table
 from tests.simulator.expressions import Unsupported
 from tests.simulator.machine import Execution, StateFailed
 from tests.simulator.process import Invocation, Killed
@@ -120,6 +120,8 @@ class World:
         self.mended = False
         self.state_events: list[tuple[str, dict[str, Any]]] = []  # what the machine has invoked, to be repeated
         self._watched = -1
+        self.sent: list[str] = []  # events of uploads
+        self.frozen: list[Invocation] = []  # who stands still, to wake up later
         self.user_code = user_code.module(self)
         self.watch: Callable[[World], None] | None = None
         self._later: list[tuple[float, Callable[[], None]]] = []
@@ -144,11 +146,11 @@ class World:
         if service == "dynamodb":
             return DynamoClient(self.table, self.call)
         if service == "stepfunctions":
-            return _StepFunctions(self)
+            return services.StepFunctions(self)
         if service == "sns":
-            return _Topic(self)
+            return services.Topic(self)
         if service == "lambda":
-            return _Lambda(self)
+            return services.Lambda(self)
         raise Unsupported(f"a client of {service}")
 
     def watch_answers(self, _client: Any, pressure: Pressure) -> None:
@@ -320,12 +322,13 @@ class World:
             described["version-id"] = version.version_id
         detail = {"version": "0", "bucket": {"name": bucket}, "object": described, "reason": "PutObject"}
         event = {"version": "0", "detail-type": "Object Created", "source": "aws.s3", "detail": detail}
+        self.sent.append(json.dumps(event))
         fault = self.faults.draw(faults.EVENT_KINDS, "Ingest", "event")
         if fault == "event lost":
             return
         for _ in range(3 if fault == "event twice" else 1):
             due = self.now + self.random.random() * (600 if fault == "event late" else 1)
-            self.send(json.dumps(event), due)
+            self.send(self.sent[-1], due)
 
     def send(self, body: str, due: float, receives: int = 0) -> None:
         """A message of the intake queue."""
@@ -365,7 +368,8 @@ class World:
         """Somebody goes on a little; False when nobody has anything to do."""
         ready: list[Callable[[], None]] = []
         self.invocations = [invocation for invocation in self.invocations if not invocation.ended]
-        ready += [lambda invocation=i: self._go_on(invocation) for i in self.invocations]  # type: ignore[misc]
+        going = [invocation for invocation in self.invocations if invocation not in self.frozen]
+        ready += [lambda invocation=i: self._go_on(invocation) for i in going]  # type: ignore[misc]
         for execution in self.executions.values():
             ready += [part.step for part in execution.ready()]
         due = [entry for entry in self._later if entry[0] <= self.now]
@@ -444,84 +448,3 @@ def _place(request: dict[str, Any]) -> str:
         return " + ".join(_place(next(iter(action.values()))) for action in request["TransactItems"])
     item = request.get("Key") or request.get("Item") or request.get("IndexName", "")
     return f"{item['pk']['S']} {item['sk']['S']}" if isinstance(item, dict) else str(item)
-
-
-class _StepFunctions:
-    """What `boto3.client("stepfunctions")` is to the code under test."""
-
-    def __init__(self, world: World) -> None:
-        self._world = world
-
-    def start_execution(self, **request: Any) -> dict[str, Any]:
-        """StartExecution."""
-
-        def start() -> dict[str, Any]:
-            execution = self._world.start_execution(request["name"], request["input"])
-            if execution is None:
-                raise client_error("StartExecution", "ExecutionAlreadyExists")
-            return {"executionArn": execution.arn}
-
-        return self._world.call("stepfunctions", "start_execution", request, start)
-
-    def describe_execution(self, **request: Any) -> dict[str, Any]:
-        """DescribeExecution."""
-
-        def describe() -> dict[str, Any]:
-            return {"status": self._find(request, "DescribeExecution").status}
-
-        return self._world.call("stepfunctions", "describe_execution", request, describe)
-
-    def get_execution_history(self, **request: Any) -> dict[str, Any]:
-        """GetExecutionHistory: the newest event."""
-        if not request["reverseOrder"] or request["maxResults"] != 1:
-            raise Unsupported(str(request))
-
-        def newest() -> dict[str, Any]:
-            return {"events": [{"id": self._find(request, "GetExecutionHistory").events}]}
-
-        return self._world.call("stepfunctions", "get_execution_history", request, newest)
-
-    def _find(self, request: dict[str, Any], operation: str) -> Execution:
-        found = self._world.executions.get(request["executionArn"])
-        if found is None:
-            raise client_error(operation, "ExecutionDoesNotExist")
-        return found
-
-
-class _Lambda:
-    """What `boto3.client("lambda")` is to the code under test."""
-
-    def __init__(self, world: World) -> None:
-        self._world = world
-
-    def get_account_settings(self) -> dict[str, Any]:
-        """An account as they usually are."""
-        answer = {"AccountLimit": {"ConcurrentExecutions": 1_000, "UnreservedConcurrentExecutions": 1_000}}
-        return dict(self._world.call("lambda", "get_account_settings", {}, lambda: answer))
-
-    def invoke(self, **request: Any) -> dict[str, Any]:
-        """An asynchronous invocation of `admit`."""
-        if (request["FunctionName"], request["InvocationType"]) != ("simulated-admit", "Event"):
-            raise Unsupported(f"an invocation of {request['FunctionName']}")
-
-        def invoke() -> dict[str, Any]:
-            self._world.later(self._world.now, lambda: self._world.at_least_once("Admit", {}))
-            return {"StatusCode": 202}
-
-        return dict(self._world.call("lambda", "invoke", request, invoke))
-
-
-class _Topic:
-    """What `boto3.client("sns")` is to the code under test."""
-
-    def __init__(self, world: World) -> None:
-        self._world = world
-
-    def publish(self, **request: Any) -> dict[str, Any]:
-        """Publish."""
-
-        def publish() -> dict[str, Any]:
-            self._world.notices.append(json.loads(request["Message"]))
-            return {}
-
-        return self._world.call("sns", "publish", request, publish)
