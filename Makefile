@@ -2,7 +2,7 @@
 SHELL := /bin/sh
 RUN := .venv/bin/
 
-.PHONY: demo test check unit integration e2e chaos bench scale bootstrap deploy clean help
+.PHONY: demo test check unit integration e2e chaos chaos-local bench scale bootstrap deploy clean help
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z].*:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,10 +25,13 @@ integration: bootstrap ## Gateways against moto
 	@$(RUN)pytest tests/integration -q -n 2 --dist worksteal
 
 e2e: bootstrap ## The template on the local cloud
-	@$(RUN)pytest tests/e2e -q
+	@$(RUN)pytest tests/e2e -q -n 2
 
 chaos: bootstrap ## Random histories in the simulator: SECONDS=600 or HISTORIES=2000, SEED=7 to see the same ones again
 	@$(RUN)python scripts/chaos.py
+
+chaos-local: bootstrap ## The same with real processes on a local cloud: kills, S3 faults, stops (SECONDS=300 SEED=7)
+	@$(RUN)python -m tests.e2e.faults.campaign $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED))
 
 bench: bootstrap ## The comparisons with other tools, and docs/performance.md of them (some 20 minutes; nginx is needed)
 	@$(RUN)python -m benchmarks

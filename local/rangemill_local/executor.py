@@ -15,7 +15,7 @@ from localstack.services.lambda_.invocation.runtime_executor import RuntimeExecu
 from rangemill_local import store
 from rangemill_local.logs import InvocationLog
 from rangemill_local.runtime_api import Invocation, Report
-from rangemill_local.settings import INIT_MAX_SECONDS, RESPONSE_MAX_BYTES
+from rangemill_local.settings import INIT_MAX_SECONDS, RESPONSE_MAX_BYTES, settings
 from rangemill_local.worker import Worker, WorkerSpec
 
 LOG = logging.getLogger(__name__)
@@ -188,6 +188,7 @@ def _environment(env_vars: dict[str, Any], code: str, opt: str | None) -> dict[s
         "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
         "AWS_EC2_METADATA_DISABLED": "true",
         **environment,
+        **settings().function_environment,
         "AWS_EXECUTION_ENV": "AWS_Lambda_python3.13",
         "LAMBDA_TASK_ROOT": code,
     }

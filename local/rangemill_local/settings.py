@@ -1,5 +1,6 @@
 """Where the local cloud keeps its things; read once from the environment that `rangemill local up` makes."""
 
+import json
 import os
 from dataclasses import dataclass
 from functools import cache
@@ -16,11 +17,15 @@ INIT_MAX_SECONDS: Final = 10.0  # AWS stops a longer init and runs it again insi
 
 @dataclass(frozen=True, slots=True)
 class LocalSettings:
-    """`state` holds unzipped code, merged layers, worker folders; `runtime_python` is the functions' interpreter."""
+    """`state` holds unzipped code, merged layers, worker folders; `runtime_python` is the functions' interpreter.
+
+    `function_environment` goes into the environment of every function, over what the template says.
+    """
 
     state: Path
     runtime_python: Path
     nonce: str
+    function_environment: dict[str, str]
 
 
 @cache
@@ -30,4 +35,5 @@ def settings() -> LocalSettings:
         state=Path(os.environ["RANGEMILL_LOCAL_STATE"]),
         runtime_python=Path(os.environ["RANGEMILL_LOCAL_PYTHON"]),
         nonce=os.environ["RANGEMILL_LOCAL_NONCE"],
+        function_environment=json.loads(os.environ.get("RANGEMILL_LOCAL_FUNCTION_ENVIRONMENT") or "{}"),
     )

@@ -1,28 +1,38 @@
 """One local cloud for the whole session, apart from the one that a person may have running.
 
-`cloud` is an empty account; `stack` is the project's own template in it, deployed when the first test asks for it.
+`cloud` is an empty account, whose functions reach S3 and DynamoDB through `proxy`; `app` is the project's own template
+in it, with the test pipelines, deployed when the first test asks for it.
 """
 
 import fcntl
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+from tests.e2e.app import App, deploy
+from tests.e2e.faults.proxy import FaultProxy
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
-from rangemill_cli.local import sam, server, stacks
-from rangemill_cli.local.cloud import STACK, LocalCloud
+from rangemill_cli.local import server
+from rangemill_cli.local.cloud import LocalCloud
 from rangemill_cli.local.paths import LocalPaths, find_project
 
 
-@dataclass(frozen=True)
-class DeployedStack:
-    """A stack with its outputs and its functions by logical id."""
+class ByCloud(LoadScopeScheduling):  # type: ignore[misc]  # untyped as well
+    """Of two processes one has a local cloud with the application, the other one for what tries the cloud itself."""
 
-    cloud: LocalCloud
-    name: str
-    outputs: dict[str, str]
-    functions: dict[str, str]
+    def _split_scope(self, nodeid: str) -> str:
+        is_of_cloud = "/e2e/local/" in nodeid or "/test_proxy.py::" in nodeid
+        return "cloud" if is_of_cloud else "app"
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByCloud:
+    """Which process runs what, with `-n 2`: `loadgroup` does not see its groups under pytest 9."""
+    return ByCloud(config, log)
 
 
 @pytest.fixture(scope="session")
@@ -42,10 +52,19 @@ def cloud_paths() -> Iterator[LocalPaths]:
 
 
 @pytest.fixture(scope="session")
-def cloud(cloud_paths: LocalPaths) -> Iterator[LocalCloud]:
+def proxy() -> Iterator[FaultProxy]:
+    """What stands between the functions and S3 and DynamoDB; it makes no faults until a test adds a rule."""
+    proxy = FaultProxy(seed=20)
+    yield proxy
+    proxy.close()
+
+
+@pytest.fixture(scope="session")
+def cloud(cloud_paths: LocalPaths, proxy: FaultProxy) -> Iterator[LocalCloud]:
     """A running local cloud with an empty account."""
     server.stop(cloud_paths)  # left over from a session that was killed
-    running = server.start(cloud_paths, print, port=0)
+    running = server.start(cloud_paths, print, port=0, function_environment=proxy.environment())
+    proxy.upstream = running.endpoint_url
     try:
         yield running
     finally:
@@ -53,7 +72,28 @@ def cloud(cloud_paths: LocalPaths) -> Iterator[LocalCloud]:
 
 
 @pytest.fixture(scope="session")
-def stack(cloud: LocalCloud, cloud_paths: LocalPaths) -> DeployedStack:
-    """The project's own template, built and deployed."""
-    sam.deploy(cloud, cloud_paths)
-    return DeployedStack(cloud, STACK, stacks.outputs(cloud, STACK), stacks.functions(cloud, STACK))
+def app(cloud: LocalCloud, cloud_paths: LocalPaths, proxy: FaultProxy) -> App:
+    """The application with the test pipelines, deployed once."""
+    return deploy(cloud, cloud_paths, proxy)
+
+
+@pytest.fixture
+def rangemill(app, tmp_path):
+    """Run the command with an environment that points at the session's cloud and at nothing else."""
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), **app.cloud.environment()}
+
+    def run(*words, expect=0):
+        done = subprocess.run(
+            [Path(sys.executable).with_name("rangemill"), *map(str, words)],
+            capture_output=True,
+            text=True,
+            env=environment,
+            cwd=tmp_path,
+            timeout=180,
+            check=False,
+        )
+        assert done.returncode == expect, done.stdout + done.stderr
+        assert "Traceback" not in done.stdout + done.stderr
+        return done
+
+    return run

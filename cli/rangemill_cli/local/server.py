@@ -19,8 +19,11 @@ from rangemill_cli.local.cloud import CREDENTIALS, LocalCloud
 from rangemill_cli.local.paths import DEFAULT_PORT, LocalPaths
 from rangemill_cli.local.process import identify
 
-START_TIMEOUT_S: Final = 60.0
+START_TIMEOUT_S: Final = 120.0  # usually 5; two that start on a busy machine have taken more than 60
 LOG_TAIL_LINES: Final = 15
+# Variables for all functions, a JSON object: `{"AWS_ENDPOINT_URL_S3": "http://127.0.0.1:…"}` puts something of yours
+# between them and S3.
+FUNCTION_ENVIRONMENT: Final = "RANGEMILL_LOCAL_FUNCTION_ENVIRONMENT"
 
 # As measured in DECISIONS.md; each keeps LocalStack on this machine or makes it work without Docker and Java.
 LOCALSTACK_SETTINGS: Final = {
@@ -42,10 +45,17 @@ LOCALSTACK_SETTINGS: Final = {
 }
 
 
-def start(paths: LocalPaths, say: Callable[[str], None], *, port: int | None = None) -> LocalCloud:
+def start(
+    paths: LocalPaths,
+    say: Callable[[str], None],
+    *,
+    port: int | None = None,
+    function_environment: dict[str, str] | None = None,
+) -> LocalCloud:
     """Return the running cloud of this state folder, starting it when there is none.
 
     `say` takes progress lines; `port` 0 means any free one, None the person's choice, last time's or the default.
+    `function_environment` goes into every function's: what leads their clients through a proxy that makes faults.
     """
     _require_installed(paths)
     paths.state.mkdir(parents=True, exist_ok=True)
@@ -56,7 +66,8 @@ def start(paths: LocalPaths, say: Callable[[str], None], *, port: int | None = N
         if running is not None:
             say("The local cloud of this project runs but does not answer: starting it again.")
             _stop(paths)
-        cloud, server = _launch(paths, _choose_port(paths) if port is None else port or _any_free_port())
+        chosen = _choose_port(paths) if port is None else port or _any_free_port()
+        cloud, server = _launch(paths, chosen, function_environment)
         say(f"Starting LocalStack at {cloud.endpoint_url} …")
         _wait_ready(paths, cloud, server)
         return cloud
@@ -103,7 +114,12 @@ def _require_installed(paths: LocalPaths) -> None:
             )
 
 
-def _launch(paths: LocalPaths, port: int) -> tuple[LocalCloud, "subprocess.Popen[bytes]"]:
+def _launch(
+    paths: LocalPaths, port: int, function_environment: dict[str, str] | None
+) -> tuple[LocalCloud, "subprocess.Popen[bytes]"]:
+    of_functions = (
+        os.environ.get(FUNCTION_ENVIRONMENT, "") if function_environment is None else json.dumps(function_environment)
+    )
     nonce = secrets.token_hex(8)
     for folder in ("tmp", "cache", "volume"):
         (paths.state / folder).mkdir(exist_ok=True)
@@ -121,6 +137,7 @@ def _launch(paths: LocalPaths, port: int) -> tuple[LocalCloud, "subprocess.Popen
         "RANGEMILL_LOCAL_STATE": str(paths.state),
         "RANGEMILL_LOCAL_PYTHON": str(paths.runtime_python),
         "RANGEMILL_LOCAL_NONCE": nonce,
+        FUNCTION_ENVIRONMENT: of_functions,
     }
     with paths.log.open("wb") as log:
         server = subprocess.Popen(

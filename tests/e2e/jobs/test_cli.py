@@ -1,14 +1,8 @@
 """The command as a person uses it, against the local cloud."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
-
-RANGEMILL = Path(sys.executable).with_name("rangemill")
 
 SQL_PIPELINE = """\
 name: by-hand
@@ -21,28 +15,6 @@ finish:
   sql: SELECT kind, n, total FROM result ORDER BY kind
 """
 ROWS = b"kind,price\n" + b"".join(b"%s,%d.%02d\n" % (b"abc"[n % 3 : n % 3 + 1], n, n % 100) for n in range(3000))
-
-
-@pytest.fixture
-def rangemill(app, tmp_path):
-    """Run the command with an environment that points at the session's cloud and at nothing else."""
-    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), **app.cloud.environment()}
-
-    def run(*words, expect=0):
-        done = subprocess.run(
-            [RANGEMILL, *map(str, words)],
-            capture_output=True,
-            text=True,
-            env=environment,
-            cwd=tmp_path,
-            timeout=180,
-            check=False,
-        )
-        assert done.returncode == expect, done.stdout + done.stderr
-        assert "Traceback" not in done.stdout + done.stderr
-        return done
-
-    return run
 
 
 def test_submit_with_a_pipeline_file_waits_and_gives_exact_decimals(app, rangemill, tmp_path):
@@ -86,33 +58,6 @@ def test_an_idempotency_key_makes_one_job_of_two_submits(app, rangemill):
     words = ("submit", "test-lines", f"s3://{app.bucket}/cli/once.txt", "--idempotency-key", "k1", "--wait", "--json")
     first, second = (json.loads(rangemill(*words).stdout) for _ in range(2))
     assert first["job_id"] == second["job_id"]
-
-
-SLOW = b"".join(b"slow line %02d\n" % n for n in range(24))
-
-
-def test_a_job_is_paused_cancelled_and_redriven_to_the_exact_result(app, rangemill):
-    app.upload("cli/slow.txt", SLOW)
-    uri = f"s3://{app.bucket}/cli/slow.txt"
-    words = ("submit", "test-slow", uri, "--range-bytes", 13, "--concurrency", 2, "--history-budget", 20, "--json")
-    job = json.loads(rangemill(*words).stdout)["job_id"]
-    app.wait_for_wave(job, 1)
-    paused = json.loads(rangemill("pause", job, "--wait", "--json").stdout)
-    assert (paused["status"], paused["rest_reason"]) == ("PAUSED", "paused")
-    rangemill("set", job, "--concurrency", 3)
-    rangemill("resume", job)
-    app.wait_for_wave(job, paused["waves"] + 1)
-    cancelled = json.loads(rangemill("cancel", job, "--wait", "--json").stdout)
-    assert cancelled["status"] == "CANCELLED"
-    assert 0 < cancelled["records"] < 24
-    redriven = json.loads(rangemill("redrive", job, "--wait", "--json").stdout)
-    row = app.world.jobs.load(job)
-    assert app.proved(row) == app.expected(SLOW)
-    assert redriven["records"] == 24
-    report = json.loads(app.world.store.get(redriven["report"]))
-    assert sum(wave["records"] for wave in report["wave_history"]) == 24  # none was committed twice
-    assert {"PAUSED", "CANCELLED"} <= {entry.get("status") for entry in report["generation_history"]}
-    assert report["concurrency"] == 3
 
 
 @pytest.mark.parametrize(

@@ -14,11 +14,17 @@ from rangemill_cli.local import stacks
 
 @pytest.fixture
 def sources(probe: Probe) -> Iterator[Path]:
-    """The sources of the deployed template; what a test changes is put back and deployed."""
+    """The sources of the deployed template; what a test changes is put back."""
     kept = {file: file.read_bytes() for file in probe.project.folder.rglob("*") if file.is_file()}
     yield probe.project.folder
     for file, content in kept.items():
         file.write_bytes(content)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def restored(probe: Probe) -> Iterator[None]:
+    """The other modules find deployed what they expect."""
+    yield
     probe.deploy()
 
 
@@ -35,23 +41,19 @@ def test_nothing_is_built_or_deployed_when_nothing_changed(probe: Probe) -> None
     assert again.seconds < 2
 
 
-def test_changed_code_is_what_the_next_invocation_runs(probe: Probe, sources: Path) -> None:
+def test_a_changed_function_and_layer_run_next_and_an_invocation_under_way_ends_with_the_code_that_it_began_with(
+    probe: Probe, sources: Path
+) -> None:
     assert probe.invoke("ProbeFunction", "describe").payload["version"] == "one"
-    replace(sources / "functions/probe/app.py", 'VERSION = "one"', 'VERSION = "two"')
-    replace(sources / "layer2/probe_layer/__init__.py", '"upper"', '"new upper"')
-    probe.deploy()
-    seen = probe.invoke("ProbeFunction", "describe").payload
-    assert (seen["version"], seen["layer"]) == ("two", "new upper")
-
-
-def test_an_invocation_under_way_ends_with_the_code_that_it_began_with(probe: Probe, sources: Path) -> None:
     table, tag = probe.cloud.client("dynamodb"), str(uuid.uuid4())
     with ThreadPoolExecutor(1) as pool:
         under_way = pool.submit(probe.invoke, "ProbeFunction", "wait", tag=tag)
         wait_for(lambda: probe.item(f"waiting/{tag}"))
-        replace(sources / "functions/probe/app.py", 'VERSION = "one"', 'VERSION = "three"')
+        replace(sources / "functions/probe/app.py", 'VERSION = "one"', 'VERSION = "two"')
+        replace(sources / "layer2/probe_layer/__init__.py", '"upper"', '"new upper"')
         probe.deploy()
-        assert probe.invoke("ProbeFunction", "describe").payload["version"] == "three"
+        seen = probe.invoke("ProbeFunction", "describe").payload
+        assert (seen["version"], seen["layer"]) == ("two", "new upper")
         assert not under_way.done()
         table.put_item(TableName=probe.outputs["Table"], Item={"pk": {"S": f"release/{tag}"}})
         assert under_way.result().error is None

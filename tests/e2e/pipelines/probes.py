@@ -24,6 +24,27 @@ class Lines:
         yield {"lines": total[0], "bytes": total[1], "hash": total[2]}
 
 
+class Seen:
+    """How often each number came."""
+
+    def start(self, context):
+        return {}
+
+    def apply(self, partial, record):
+        number = int(record)
+        partial[number] = partial.get(number, 0) + 1
+        return partial
+
+    def merge(self, left, right):
+        for number, times in right.items():
+            left[number] = left.get(number, 0) + times
+        return left
+
+    def finish(self, total):
+        for number, times in sorted(total.items()):
+            yield {"id": number, "times": times}
+
+
 class Raises(Lines):
     """Raises at the line `boom`."""
 
@@ -49,6 +70,16 @@ class Dies(Lines):
     def apply(self, partial, record):
         if record == b"poison":
             os._exit(9)
+        return super().apply(partial, record)
+
+
+class Eats(Lines):
+    """Takes memory without end at the line `hungry`."""
+
+    def apply(self, partial, record):
+        eaten = []
+        while record == b"hungry":
+            eaten.append(b"x" * 2**26)
         return super().apply(partial, record)
 
 
