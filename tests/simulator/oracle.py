@@ -127,7 +127,9 @@ def _shared(world: World) -> None:
             world.by_hand.add(job.job_id)
         elif job.grant > 0 and job.leased_until is not None:
             running += 1
-            holding += max(job.grant, job.held or 0)
+            most = max(job.grant, job.held or 0)
+            # Whatever it was granted: it has workers for no more than it has slots left to hand out.
+            holding += most if job.pointer is None or job.wants is None else min(most, job.wants)
     limits = world.environment["MAX_WORKERS"], world.environment["MAX_RUNNING_JOBS"]
     if holding > int(limits[0]) or running > int(limits[1]):
         told = [
