@@ -45,6 +45,7 @@ Fault = Literal[
     "after",  # the same, after it was carried out
     "beside",  # `act` is called before the request is carried out, and the request goes on
 ]
+_OF_RANGES: Final = ("short", "other_range", "whole_body")  # a whole object's length is what the answer says it is
 _PIECE_BYTES: Final = 64 * 1024
 _DYNAMODB: Final = "DynamoDB_20120810."
 _OBJECT: Final = {"GET": "GetObject", "HEAD": "HeadObject", "PUT": "PutObject", "DELETE": "DeleteObject"}
@@ -88,6 +89,8 @@ class Rule:
 
     def covers(self, request: Request) -> bool:
         """Whether the rule is about requests like this one."""
+        if self.fault in _OF_RANGES and not request.span:
+            return False
         return request.operation == self.operation and fnmatch.fnmatchcase(request.key, self.keys)
 
 
