@@ -23,11 +23,10 @@ from rangemill_cli.local.paths import LocalPaths, find_project
 
 
 class ByCloud(LoadScopeScheduling):  # type: ignore[misc]  # untyped as well
-    """Of two processes one has a local cloud with the application, the other one for what tries the cloud itself."""
+    """Of two processes, each with a local cloud of its own, one runs the jobs, the other one faults and the cloud."""
 
     def _split_scope(self, nodeid: str) -> str:
-        is_of_cloud = "/e2e/local/" in nodeid or "/test_proxy.py::" in nodeid
-        return "cloud" if is_of_cloud else "app"
+        return "jobs" if "/e2e/jobs/" in nodeid else "faults and cloud"
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByCloud:

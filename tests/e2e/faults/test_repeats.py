@@ -14,9 +14,18 @@ BODY = b"".join(b"line %d\n" % n for n in range(300))
 SLOW = b"".join(b"%02d\n" % n for n in range(8))
 
 
+def histories(app, job_id: str) -> Iterator[list[dict[str, Any]]]:
+    """The events of all executions of a job, those too that another one of the same generation has displaced."""
+    client = app.cloud.client("stepfunctions")
+    listed = client.get_paginator("list_executions").paginate(stateMachineArn=app.outputs["StateMachineArn"])
+    for execution in (e for page in listed for e in page["executions"] if e["name"].startswith(job_id)):
+        pages = client.get_paginator("get_execution_history").paginate(executionArn=execution["executionArn"])
+        yield [event for page in pages for event in page["events"]]
+
+
 def payloads(app, job_id: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """What the executions of a job have invoked so far: function and payload; of its workers too."""
-    for history in app.histories(job_id):
+    for history in histories(app, job_id):
         for event in history:
             details = event.get("taskScheduledEventDetails")
             if details and details["resourceType"] == "lambda":

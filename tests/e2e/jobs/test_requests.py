@@ -111,7 +111,7 @@ def test_the_row_is_read_by_each_worker_and_three_times_a_wave(counted):
     seconds = counted.row.totals.worker_milliseconds / 1000
     writes = counted.table["TransactWriteItems"]
     reads = counted.table["GetItem"]
-    assert writes == WAVES + 1  # each commit, and the taking of the generation
+    assert writes == WAVES + 2  # each commit, the lease that it is started with, and the taking of the generation
     least = RANGES + 3 * WAVES
     assert least < reads <= least + costs.A_JOB.table_reads + 2 * seconds / 5
 

@@ -115,6 +115,7 @@ def test_workers_die_with_a_server_that_is_killed(
     time.sleep(1)
     os.kill(cloud.process.pid, signal.SIGKILL)
     assert wait_gone(idle)
+    assert wait_gone(cloud.process.pid)
     assert LocalCloud.at(spare_paths) is None
 
 
