@@ -23,10 +23,10 @@ from rangemill_cli.local.paths import LocalPaths, find_project
 
 
 class ByCloud(LoadScopeScheduling):  # type: ignore[misc]  # untyped as well
-    """Of two processes, each with a local cloud of its own, one runs the jobs, the other one faults and the cloud."""
+    """Of two processes, each with a local cloud of its own, one has jobs and objects, the other one all else."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return "jobs" if "/e2e/jobs/" in nodeid else "faults and cloud"
+        return "jobs" if "/e2e/jobs/" in nodeid or "/faults/test_objects.py::" in nodeid else "faults and cloud"
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByCloud:

@@ -80,7 +80,7 @@ def test_5_refusals_and_short_answers_change_no_byte_and_the_concurrency_falls_a
         Rule("short", keys="objects/refused.txt", share=0.05),
     )
     with app.proxy.while_adding(*rules):
-        job = submitted(app, "refused", range_bytes=50_000, concurrency=4, history_budget_events=100)
+        job = submitted(app, "refused", range_bytes=20_000, concurrency=4, history_budget_events=60)
         row = app.wait(job, 240)
     assert app.proved(row) == app.expected(BODY)
     assert row.result["records"] == 30_000
