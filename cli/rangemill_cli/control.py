@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from rangemill import control
+from rangemill.messages import PipelineDocument
+from rangemill_cli import documents
 from rangemill_cli.answers import SUCCEEDED, answering, print_json
 from rangemill_cli.errors import CliError, UsageProblem, show_error
 from rangemill_cli.options import json_option, pipelines_folder, stack_option
 
 if TYPE_CHECKING:
     from rangemill.gateways import Gateways
-    from rangemill.messages import JobRow, PipelineDocument
+    from rangemill.messages import JobRow
 
 wait_option = click.option("--wait", is_flag=True, help="Wait until it rests or has ended.")
 type Act = "Callable[[Gateways], JobRow]"
@@ -95,10 +97,7 @@ def redrive(
     _do("redrive", act, stack, wait=wait, as_json=as_json)
 
 
-def _document(path: Path) -> "PipelineDocument":
-    from rangemill.messages import PipelineDocument  # noqa: PLC0415
-    from rangemill_cli import documents  # noqa: PLC0415
-
+def _document(path: Path) -> PipelineDocument:
     entry = documents.read(path)
     documents.check(entry, pipelines_folder())
     return PipelineDocument(entry.text, entry.file)

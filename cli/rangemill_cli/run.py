@@ -74,9 +74,9 @@ def run(
 def _run(pipeline: str, inputs: tuple[str, ...], asked: Asked, *, as_json: bool) -> int:
     """The exit code."""
     from rangemill import engines  # noqa: PLC0415 - `rangemill --help` needs none of this
-    from rangemill_cli import documents  # noqa: PLC0415
-    from rangemill_cli.inprocess import processes  # noqa: PLC0415
-    from rangemill_cli.inprocess.workers import WorkerPool  # noqa: PLC0415
+    from rangemill_cli import documents  # noqa: PLC0415 - likewise
+    from rangemill_cli.inprocess import processes  # noqa: PLC0415 - likewise
+    from rangemill_cli.inprocess.workers import WorkerPool  # noqa: PLC0415 - likewise
 
     path = documents.find(pipeline)
     entry = documents.read(path)
@@ -96,7 +96,7 @@ def _carry(path: Path, entry: "Entry", inputs: tuple[str, ...], asked: Asked, po
     """Check what can be checked, then carry the job to its end. Raises `UsageProblem` and what the job's checks do."""
     from rangemill.admission import new_job_id  # noqa: PLC0415
     from rangemill.messages import JobRequest  # noqa: PLC0415
-    from rangemill_cli import documents, locations, show  # noqa: PLC0415
+    from rangemill_cli import documents, locations, show  # noqa: PLC0415 - likewise
     from rangemill_cli.inprocess import session  # noqa: PLC0415
     from rangemill_cli.inprocess.folder import foreign_file  # noqa: PLC0415
 

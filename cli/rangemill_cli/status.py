@@ -34,7 +34,7 @@ def status(job: str | None, stack: str, as_json: bool) -> None:
 
 
 def _one(row: "JobRow", gateways: "Gateways", stack: "Stack", *, as_json: bool) -> None:
-    from rangemill_cli import jobs, line, show  # noqa: PLC0415
+    from rangemill_cli import jobs, line, show  # noqa: PLC0415 - `--help` needs none of this
 
     document = {**jobs.document(row, gateways), **line.fields([row], stack.parameters, gateways).get(row.job_id, {})}
     if as_json:
@@ -52,7 +52,7 @@ def _one(row: "JobRow", gateways: "Gateways", stack: "Stack", *, as_json: bool) 
 
 
 def _list(gateways: "Gateways", stack: "Stack", *, as_json: bool) -> None:
-    from rangemill_cli import line  # noqa: PLC0415
+    from rangemill_cli import line  # noqa: PLC0415 - likewise
 
     rows = recent(gateways, _LISTED)
     shared = line.fields(rows, stack.parameters, gateways)

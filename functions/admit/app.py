@@ -11,10 +11,11 @@ from rangemill.aws import gateways
 from rangemill.gateways import Gateways
 from rangemill.observability import LambdaContext, observed
 from rangemill.settings import AdmitSettings
+from rangemill.sharing import Limits
 
 
 @cache
-def wired() -> tuple[Gateways, admit.Limits]:
+def wired() -> tuple[Gateways, Limits]:
     """Clients and limits, made once per cold start."""
     settings = AdmitSettings.from_environment(os.environ)
     world = gateways.make(

@@ -15,12 +15,13 @@ from rangemill.gateways import Gateways
 from rangemill.messages import ObjectRef
 from rangemill.observability import LambdaContext, logger, measure, observed
 from rangemill.settings import IngestSettings
+from rangemill.sharing import Limits
 
 NO_PIPELINE = "(none)"
 
 
 @cache
-def wired() -> tuple[Gateways, IngestSettings, admit.Limits]:
+def wired() -> tuple[Gateways, IngestSettings, Limits]:
     """Clients, settings and limits, made once per cold start."""
     settings = IngestSettings.from_environment(os.environ)
     world = gateways.make(

@@ -12,10 +12,11 @@ from rangemill.gateways import Gateways
 from rangemill.limits import STOP_MARGIN_MS
 from rangemill.observability import LambdaContext, measure, observed
 from rangemill.settings import SweepSettings
+from rangemill.sharing import Limits
 
 
 @cache
-def wired() -> tuple[Gateways, SweepSettings, admit.Limits]:
+def wired() -> tuple[Gateways, SweepSettings, Limits]:
     """Clients, settings and limits, made once per cold start."""
     settings = SweepSettings.from_environment(os.environ)
     world = gateways.make(

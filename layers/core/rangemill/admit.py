@@ -20,7 +20,7 @@ from rangemill.gateways import ADMIT_LOCK, Gateways
 from rangemill.limits import ADMIT_MAX_ROUNDS, LEASE_SECONDS, LINE_MAX_JOBS
 from rangemill.messages import JobRow, now_text
 from rangemill.settings import AdmitSettings
-from rangemill.sharing import Limits as Limits  # noqa: PLC0414 - for those who wire
+from rangemill.sharing import Limits
 
 _LOCK_SECONDS: Final = 120
 _AGAIN: Final = "admit-again"  # whoever found the lock taken wants another round
