@@ -9,19 +9,18 @@ from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, pro
 from aws_lambda_powertools.utilities.data_classes import S3EventBridgeNotificationEvent
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
-from rangemill import admission, admit, catalog
+from rangemill import admission, admit, catalog, sharing
 from rangemill.aws import gateways
 from rangemill.gateways import Gateways
 from rangemill.messages import ObjectRef
 from rangemill.observability import LambdaContext, logger, measure, observed
 from rangemill.settings import IngestSettings
-from rangemill.sharing import Limits
 
 NO_PIPELINE = "(none)"
 
 
 @cache
-def wired() -> tuple[Gateways, IngestSettings, Limits]:
+def wired() -> tuple[Gateways, IngestSettings, sharing.Limits]:
     """Clients, settings and limits, made once per cold start."""
     settings = IngestSettings.from_environment(os.environ)
     world = gateways.make(
