@@ -24,7 +24,6 @@ events {{ worker_connections 256; }}
 http {{
   access_log off;
   sendfile on;
-  tcp_nopush on;
   keepalive_requests 1000000;
   default_type application/octet-stream;
   client_body_temp_path {folder}/body;

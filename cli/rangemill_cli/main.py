@@ -8,6 +8,7 @@ from typing import Final
 import click
 
 from rangemill_cli.errors import CliError, show_error
+from rangemill_cli.loading import loading
 
 # command name -> (module:attribute, what it does). Lazy, so that `rangemill run` does not pay for boto3 nor `local` for
 # DuckDB, and `--help` for none of them.
@@ -39,7 +40,8 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module_name, attribute = COMMANDS[cmd_name][0].split(":")
-        command: click.Command = getattr(importlib.import_module(module_name), attribute)
+        with loading():
+            command: click.Command = getattr(importlib.import_module(module_name), attribute)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002

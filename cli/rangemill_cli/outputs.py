@@ -50,12 +50,15 @@ def read(uri: str, most: int | None) -> bytes:
 
 def download(row: JobRow, outputs: list[str], folder: Path) -> list[Path]:
     """All outputs, the report and, last, the manifest, into a folder; their paths."""
+    from boto3.s3.transfer import S3Transfer  # noqa: PLC0415 - boto3 is slow to import, and only this needs it
+
     start = root(row)
+    transfer = S3Transfer(s3_client())
     paths: list[Path] = []
     for uri in (*outputs, f"{start}{_REPORT}", f"{start}{_MANIFEST}"):
         path = folder / (uri.removeprefix(start) if uri.startswith(start) else uri.rpartition("/")[2])
         path.parent.mkdir(parents=True, exist_ok=True)
         bucket, key = split_uri(uri)
-        s3_client().download_file(bucket, key, str(path))
+        transfer.download_file(bucket, key, str(path))
         paths.append(path)
     return paths

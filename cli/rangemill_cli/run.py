@@ -14,6 +14,7 @@ import click
 
 from rangemill_cli.answers import SUCCEEDED, answering, job_exit_code, print_json
 from rangemill_cli.errors import CliError, UsageProblem, show_error
+from rangemill_cli.loading import loading
 from rangemill_cli.options import history_budget_option, json_option, range_bytes_option
 
 if TYPE_CHECKING:
@@ -73,16 +74,17 @@ def run(
 
 def _run(pipeline: str, inputs: tuple[str, ...], asked: Asked, *, as_json: bool) -> int:
     """The exit code."""
-    from rangemill import engines  # noqa: PLC0415 - `rangemill --help` needs none of this
-    from rangemill_cli import documents  # noqa: PLC0415 - likewise
-    from rangemill_cli.inprocess import processes  # noqa: PLC0415 - likewise
-    from rangemill_cli.inprocess.workers import WorkerPool  # noqa: PLC0415 - likewise
+    with loading():
+        from rangemill import engines  # noqa: PLC0415 - `rangemill --help` needs none of this
+        from rangemill_cli import documents  # noqa: PLC0415 - likewise
+        from rangemill_cli.inprocess import processes  # noqa: PLC0415 - likewise
+        from rangemill_cli.inprocess.workers import WorkerPool  # noqa: PLC0415 - likewise
 
-    path = documents.find(pipeline)
-    entry = documents.read(path)
-    if asked.workers:
-        reads_s3 = any(text.startswith("s3://") for text in inputs)
-        processes.import_all(is_sql=entry.pipeline.apply.sql is not None, reads_s3=reads_s3)
+        path = documents.find(pipeline)
+        entry = documents.read(path)
+        if asked.workers:
+            reads_s3 = any(text.startswith("s3://") for text in inputs)
+            processes.import_all(is_sql=entry.pipeline.apply.sql is not None, reads_s3=reads_s3)
     with WorkerPool(asked.workers, partial(engines.warm, entry.pipeline)) as pool:
         done = _carry(path, entry, inputs, asked, pool)
     for choice in done.choices:

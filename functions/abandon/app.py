@@ -4,11 +4,11 @@ import os
 from functools import cache
 from typing import Any
 
-import boto3
 from aws_lambda_powertools.utilities.data_classes import EventBridgeEvent
 
 from rangemill import abandon
 from rangemill.aws import gateways
+from rangemill.aws.clients import Clients
 from rangemill.errors import UnknownJob
 from rangemill.gateways import Gateways
 from rangemill.observability import LambdaContext, logger, measure, observed, pipeline_of
@@ -20,7 +20,7 @@ def wired() -> Gateways:
     """Clients and settings, made once per cold start."""
     settings = AbandonSettings.from_environment(os.environ)
     return gateways.make(
-        boto3.Session(),
+        Clients(),
         work_bucket=settings.work_bucket,
         job_table=settings.job_table,
         topic_arn=settings.topic_arn,

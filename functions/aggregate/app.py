@@ -4,10 +4,9 @@ import os
 from functools import cache, partial
 from typing import Any
 
-import boto3
-
 from rangemill import aggregate, code, engines
 from rangemill.aws import gateways
+from rangemill.aws.clients import Clients
 from rangemill.edge import document, parse
 from rangemill.gateways import Gateways
 from rangemill.messages import StateMessage
@@ -21,7 +20,7 @@ def wired() -> tuple[Gateways, aggregate.Machine]:
     """Clients and settings, made once per cold start."""
     settings = AggregateSettings.from_environment(os.environ)
     world = gateways.make(
-        boto3.Session(),
+        Clients(),
         work_bucket=settings.work_bucket,
         job_table=settings.job_table,
         admit_function=settings.admit_function,

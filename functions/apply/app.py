@@ -4,10 +4,9 @@ import os
 from functools import cache
 from typing import Any
 
-import boto3
-
 from rangemill import apply, code, engines
 from rangemill.aws import gateways
+from rangemill.aws.clients import Clients
 from rangemill.edge import parse
 from rangemill.gateways import Gateways
 from rangemill.messages import ApplyMessage
@@ -20,7 +19,7 @@ from rangemill.stopping import StopSignal
 def wired() -> Gateways:
     """Clients and settings, made once per cold start."""
     settings = ApplySettings.from_environment(os.environ)
-    return gateways.make(boto3.Session(), work_bucket=settings.work_bucket, job_table=settings.job_table)
+    return gateways.make(Clients(), work_bucket=settings.work_bucket, job_table=settings.job_table)
 
 
 @observed

@@ -4,10 +4,9 @@ import os
 from functools import cache, partial
 from typing import Any
 
-import boto3
-
 from rangemill import code, engines, finish
 from rangemill.aws import gateways
+from rangemill.aws.clients import Clients
 from rangemill.edge import document, parse
 from rangemill.gateways import Gateways
 from rangemill.messages import StateMessage
@@ -21,7 +20,7 @@ def wired() -> Gateways:
     """Clients and settings, made once per cold start."""
     settings = FinishSettings.from_environment(os.environ)
     return gateways.make(
-        boto3.Session(),
+        Clients(),
         work_bucket=settings.work_bucket,
         job_table=settings.job_table,
         topic_arn=settings.topic_arn,

@@ -4,13 +4,13 @@ import os
 from functools import cache
 from typing import Any
 
-import boto3
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
 from aws_lambda_powertools.utilities.data_classes import S3EventBridgeNotificationEvent
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
 from rangemill import admission, admit, catalog, sharing
 from rangemill.aws import gateways
+from rangemill.aws.clients import Clients
 from rangemill.gateways import Gateways
 from rangemill.messages import ObjectRef
 from rangemill.observability import LambdaContext, logger, measure, observed
@@ -24,7 +24,7 @@ def wired() -> tuple[Gateways, IngestSettings, sharing.Limits]:
     """Clients, settings and limits, made once per cold start."""
     settings = IngestSettings.from_environment(os.environ)
     world = gateways.make(
-        boto3.Session(),
+        Clients(),
         work_bucket=settings.work_bucket,
         job_table=settings.job_table,
         state_machine_arn=settings.state_machine_arn,

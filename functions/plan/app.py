@@ -4,10 +4,9 @@ import os
 from functools import cache, partial
 from typing import Any
 
-import boto3
-
 from rangemill import code, plan
 from rangemill.aws import gateways
+from rangemill.aws.clients import Clients
 from rangemill.edge import document, parse
 from rangemill.gateways import Gateways
 from rangemill.messages import StateMessage
@@ -20,7 +19,7 @@ from rangemill.states import guarded
 def wired() -> tuple[Gateways, plan.Defaults]:
     """Clients and settings, made once per cold start."""
     settings = PlanSettings.from_environment(os.environ)
-    world = gateways.make(boto3.Session(), work_bucket=settings.work_bucket, job_table=settings.job_table)
+    world = gateways.make(Clients(), work_bucket=settings.work_bucket, job_table=settings.job_table)
     return world, plan.Defaults(
         settings.range_bytes,
         settings.concurrency,

@@ -4,10 +4,9 @@ import os
 from functools import cache
 from typing import Any
 
-import boto3
-
 from rangemill import admission, admit, catalog, lost, retention
 from rangemill.aws import gateways
+from rangemill.aws.clients import Clients
 from rangemill.gateways import Gateways
 from rangemill.limits import STOP_MARGIN_MS
 from rangemill.observability import LambdaContext, measure, observed
@@ -20,7 +19,7 @@ def wired() -> tuple[Gateways, SweepSettings, Limits]:
     """Clients, settings and limits, made once per cold start."""
     settings = SweepSettings.from_environment(os.environ)
     world = gateways.make(
-        boto3.Session(),
+        Clients(),
         work_bucket=settings.work_bucket,
         job_table=settings.job_table,
         state_machine_arn=settings.state_machine_arn,

@@ -211,7 +211,7 @@ class World:
     def gateways(self) -> Gateways:
         """A person's own."""
         return gateways.make(
-            self,  # type: ignore[arg-type]  # stands for the session
+            self,
             work_bucket="work",
             job_table="table",
             state_machine_arn=self.machine,

@@ -1,9 +1,8 @@
 """All gateways of a Lambda function, made once per cold start from what its settings name."""
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
-import boto3
 from botocore.config import Config
 
 from rangemill.aws import pressure
@@ -32,8 +31,15 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
+class Session(Protocol):
+    """What makes clients: `Clients`, or a `boto3.Session`."""
+
+    def client(self, service: Any, /, *, config: Config, endpoint_url: str | None) -> Any:
+        """A client of the service."""
+
+
 def make(
-    session: boto3.Session,
+    session: Session,
     *,
     work_bucket: str,
     job_table: str,
@@ -66,7 +72,7 @@ def make(
 class _Lazy:
     """A client made at its first use: most invocations need neither Step Functions nor SNS."""
 
-    def __init__(self, session: boto3.Session, service: str, endpoint_url: str | None) -> None:
+    def __init__(self, session: Session, service: str, endpoint_url: str | None) -> None:
         self._session = session
         self._service = service
         self._endpoint_url = endpoint_url
@@ -74,7 +80,5 @@ class _Lazy:
 
     def __getattr__(self, name: str) -> Any:
         if self._client is None:
-            self._client = self._session.client(  # type: ignore[call-overload]  # any service
-                self._service, config=_OTHERS, endpoint_url=self._endpoint_url
-            )
+            self._client = self._session.client(self._service, config=_OTHERS, endpoint_url=self._endpoint_url)
         return getattr(self._client, name)
