@@ -18,7 +18,7 @@ def _of(world: World, name: str, title: str, pipeline: str, keys: tuple[str, str
     sides = [
         Side(
             size,
-            job(pipeline, f"s3://bench/{key}", workers=1),
+            job(pipeline, f"s3://bench/{key}", workers=1, range_bytes=world.sizes.range_bytes),
             results.rows,
             world.s3_environment,
             missing=world.lacks(server=True),
@@ -38,7 +38,8 @@ def _of(world: World, name: str, title: str, pipeline: str, keys: tuple[str, str
         ),
     ]
     what = (
-        "`rangemill run` with one worker over nginx; the largest resident set of any of its processes, which is the "
+        f"`rangemill run` with one worker over nginx, in ranges of {world.sizes.range_bytes >> 20} MiB as on AWS (of "
+        "the smaller object it would take smaller ones); the largest resident set of any of its processes, which is the "
         "worker's. It does not hold what a function's handler has beside it (Powertools, the tracer)."
     )
     return Comparison(name, f"Peak memory, {title}", what, sides, lines)

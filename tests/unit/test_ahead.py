@@ -24,9 +24,9 @@ def open_span(span: ByteRange, piece_bytes: int = 100) -> Iterator[bytes]:
         yield DATA[at : min(at + piece_bytes, span.end_exclusive)]
 
 
-@given(st.integers(50, 3000), st.integers(1, 5), st.sampled_from([0, 1e6, NEVER]))
-def test_pieces_come_in_order(span_bytes: int, connections: int, fast: float) -> None:
-    assert b"".join(Ahead(connections, fast).pieces(spans(span_bytes), open_span)) == DATA
+@given(st.integers(50, 3000), st.integers(1, 5), st.sampled_from([0, 1e6, NEVER]), st.integers(1, 9))
+def test_pieces_come_in_order(span_bytes: int, connections: int, fast: float, waiting: int) -> None:
+    assert b"".join(Ahead(connections, fast, waiting).pieces(spans(span_bytes), open_span)) == DATA
 
 
 def test_nothing_to_read_starts_no_thread() -> None:
@@ -115,6 +115,45 @@ def test_a_quick_network_needs_no_threads_until_it_is_slow_again() -> None:
     assert threads[13] is False
     threads.clear()
     assert b"".join(reading.pieces(spans(1000), open_span)) == DATA  # what was learnt is kept
+
+
+@pytest.mark.parametrize("waiting", [1, 3])
+def test_no_more_pieces_wait_than_may(waiting: int) -> None:
+    came = {0: 0, 1000: 0}
+
+    def counting(span: ByteRange) -> Iterator[bytes]:
+        for piece in open_span(span):
+            came[span.start] += 1
+            yield piece
+
+    reading = Ahead(2, NEVER, waiting).pieces(iter([ByteRange(0, 1000), ByteRange(1000, 2000)]), counting)
+    for taken, _ in enumerate(reading, 1):
+        time.sleep(0.002)  # time enough for all others to come, if they were not held back
+        assert came[0] <= taken + waiting
+        assert came[1000] <= max(0, taken - 10) + waiting + 1
+
+
+def test_who_stops_early_frees_a_thread_that_waits_for_room() -> None:
+    before = threading.active_count()
+    reading = Ahead(2, NEVER, 1).pieces(spans(1000), open_span)
+    next(reading)
+    time.sleep(0.01)
+    reading.close()
+    assert threading.active_count() == before
+
+
+def test_a_network_that_the_work_held_back_is_tried_without_threads_less_and_less_often() -> None:
+    alone: list[int] = []
+
+    def noting(span: ByteRange) -> Iterator[bytes]:
+        if threading.current_thread() is threading.main_thread():
+            alone.append(span.start // 50)
+        yield from open_span(span, 10)
+
+    some = iter([ByteRange(at, at + 50) for at in range(0, 2000, 50)])
+    for _ in Ahead(1, NEVER, 1).pieces(some, noting):
+        time.sleep(0.0005)  # the work is what takes the time
+    assert alone == [1, 3, 6, 11, 20, 37]
 
 
 def test_an_error_of_a_quick_network_is_raised_as_it_is() -> None:

@@ -112,7 +112,8 @@ SMALL_OBJECT_BYTES: Final = 8 * MIB  # listed objects up to this are read whole;
 
 # --- reading ---------------------------------------------------------------------------------------------------------
 GET_BYTES: Final = 32 * MIB  # one ranged GET: 32,768 a TiB are $0.013, 4 % of the workers' cost at 80 MB/s
-CONNECTIONS: Final = 2  # GETs of one worker at a time; so many GETs' bytes may wait in its memory
+CONNECTIONS: Final = 2  # GETs of one worker at a time
+WAITING_BYTES: Final = GET_BYTES // CONNECTIONS  # of each GET in memory: with less, one would stall behind another
 FAST_BYTES_PER_SECOND: Final = 400e6  # of one connection: no worker applies so quickly that it would wait for it
 PIECE_BYTES: Final = 1 * MIB  # what is passed on at a time: small enough to stay in cache
 TAIL_FIRST_BYTES: Final = 64 * KIB  # first GET past a run's end, doubled as the last record goes on

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from rangemill.allocator import keep_pages
 from rangemill.engines.base import Engine, Folder
 from rangemill.formats.base import Settled
 from rangemill.pipeline import Pipeline
@@ -20,6 +21,7 @@ def make_engine(
 
     Raises `BadPipeline`, `BadStatement`.
     """
+    keep_pages()
     log = RejectLog(pipeline.rejects) if rejects is None else rejects
     if condemned:
         from rangemill.engines._condemned import Condemned  # noqa: PLC0415
@@ -36,6 +38,7 @@ def make_engine(
 
 def warm(pipeline: Pipeline) -> None:
     """Make ready what the engine needs of the document alone; what is wrong with that shows when the engine is made."""
+    keep_pages()
     if pipeline.is_sql:
         from rangemill.engines import sql  # noqa: PLC0415
 
