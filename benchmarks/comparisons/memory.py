@@ -38,9 +38,9 @@ def _of(world: World, name: str, title: str, pipeline: str, keys: tuple[str, str
         ),
     ]
     what = (
-        f"`rangemill run` with one worker over nginx, in ranges of {world.sizes.range_bytes >> 20} MiB as on AWS (of "
-        "the smaller object it would take smaller ones); the largest resident set of any of its processes, which is the "
-        "worker's. It does not hold what a function's handler has beside it (Powertools, the tracer)."
+        f"`rangemill run` with one worker over nginx, in ranges of {world.sizes.range_bytes >> 20} MiB as on AWS; the "
+        "largest resident set of any of its processes, which is the worker's. It does not hold what the handler "
+        "of a function has beside it (Powertools, the tracer)."
     )
     return Comparison(name, f"Peak memory, {title}", what, sides, lines)
 
