@@ -17,7 +17,6 @@ from types import ModuleType, SimpleNamespace
 from typing import Any, Final, Protocol
 from unittest.mock import patch
 
-import boto3
 import yaml
 from tests.simulator.machine import ROOT
 
@@ -181,7 +180,6 @@ def installed(world: Session) -> Iterator[None]:
         stack.enter_context(patch.object(stopping.StopSignal.__init__, "__defaults__", (lambda: world.now,)))
         stack.enter_context(patch.object(gateways, "now", world.moment))
         stack.enter_context(patch.object(pressure, "watch", world.watch_answers))
-        stack.enter_context(patch.object(boto3, "Session", lambda: world))
         stack.enter_context(patch.object(code, "identity", lambda: world.code))
         stack.enter_context(patch.object(catalog, "deployed", lambda: world.catalog))
         stack.enter_context(patch.dict(os.environ, world.environment))
@@ -189,6 +187,7 @@ def installed(world: Session) -> Iterator[None]:
         logging.disable(logging.CRITICAL)
         pages.pipeline.cache_clear()
         for module in modules.values():
+            stack.enter_context(patch.object(module, "Clients", lambda: world))
             if hasattr(module, "measure"):
                 stack.enter_context(patch.object(module, "measure", lambda *_, **__: None))
             module.wired.cache_clear()

@@ -127,6 +127,8 @@ def test_all_waves_together_hand_out_every_byte_once(
         if checkpoint.cursor.page >= job.plan.pages and not checkpoint.retry:
             break
         waiting = checkpoint.retry
+        if checkpoint.cursor.page >= job.plan.pages:
+            waiting = retries.spread(waiting, workers, checkpoint.bytes_per_second)
         slots, checkpoint = job.wave(checkpoint)
         assert 0 < len(slots) <= WAVE_MAX_SLOTS
         assert [slot.runs for slot in slots[: len(waiting)]] == [retry.runs for retry in waiting]
@@ -171,6 +173,45 @@ def test_a_retry_list_longer_than_a_wave_waits_for_the_next_and_the_cursor_stays
     slots, after = job.wave(Checkpoint("j", 1, cursor, retry))
     assert len(slots) == WAVE_MAX_SLOTS
     assert (after.cursor, after.retry) == (cursor, retry[-7:])
+
+
+def slow_rest(job: Job, *, bytes_per_second: float = 1000.0, **of: object) -> Checkpoint:
+    """A job at whose end one worker handed most of a range back."""
+    pin = replace(job.pages[0].objects[0], **of)
+    retry = [RetrySlot([pin], [Run(0, 1234, 64 * MIB, 64 * MIB, "r")])]
+    return Checkpoint("j", 1, Cursor(1, 0, 0), retry, bytes_per_second=bytes_per_second)
+
+
+def test_what_a_slow_worker_handed_back_is_spread_over_those_that_would_be_idle() -> None:
+    job = Job([64 * MIB], workers=10)
+    slots, _ = job.wave(slow_rest(job))
+    runs = [run for slot in slots for run in slot.runs]
+    assert len(slots) == 10
+    assert (runs[0].start, runs[-1].end) == (1234, 64 * MIB)
+    assert all(left.end == right.start for left, right in pairwise(runs))
+    assert max(run.end - run.start for run in runs) < 8 * MIB
+    assert [run.state for run in runs] == ["r", *[None] * 9]  # nobody has told what the others begin in
+
+
+def test_no_slot_is_cut_for_less_than_it_is_worth() -> None:
+    job = Job([64 * MIB], workers=100)
+    third = 64 * MIB / (3.5 * SLOT_TARGET_SECONDS)
+    assert len(job.wave(slow_rest(job, bytes_per_second=third))[0]) == 3
+    assert len(job.wave(slow_rest(job, bytes_per_second=1e6))[0]) == 1
+
+
+def test_what_came_back_stays_whole_while_all_have_something_to_do_or_it_is_compressed_or_suspected() -> None:
+    alone = Job([64 * MIB], workers=1)
+    assert len(alone.wave(slow_rest(alone))[0]) == 1
+    job = Job([64 * MIB], workers=10)
+    assert len(job.wave(slow_rest(job, compression="gzip"))[0]) == 1
+    assert len(job.wave(slow_rest(job, archive="tar"))[0]) == 1
+    suspected = slow_rest(job)
+    suspected = replace(suspected, retry=[replace(suspected.retry[0], suspect=True)])
+    assert len(job.wave(suspected)[0]) == 1
+    more = Job([64 * MIB, 10**12], workers=10)
+    unfinished = replace(slow_rest(more), cursor=Cursor(0, 1, 0))
+    assert more.wave(unfinished)[0][0].runs == unfinished.retry[0].runs
 
 
 def test_nothing_new_is_handed_out_while_too_many_outcomes_wait_for_what_came_back() -> None:

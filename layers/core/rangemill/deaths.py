@@ -1,6 +1,6 @@
 """Workers that died: their slot once more, then in parts, down to the record that kills, which is then rejected.
 
-Parts are made here, nowhere else. Of a wave's deaths none is judged by itself: where workers die at random, a death
+Of a wave's deaths none is judged by itself: where workers die at random, a death
 says little about the bytes that its worker had, and many of them in a row are needed before it says something.
 """
 
@@ -136,18 +136,18 @@ def require_few(totals: Totals, verdicts: list[Verdict]) -> None:
         )
 
 
-def parted(slot: Slot) -> list[RetrySlot]:
-    """Up to `PARTS` slots with the same bytes: by runs, then by ranges, then by bytes; none where it is one already."""
+def parted(slot: Slot | RetrySlot, most: int = PARTS) -> list[RetrySlot]:
+    """Up to `most` slots with the same bytes: by runs, then by ranges, then by bytes; none where it is one already."""
     runs = slot.runs
     if len(runs) > 1:
-        size = -(-len(runs) // PARTS)
+        size = -(-len(runs) // most)
         return [subset(slot.objects, runs[at : at + size]) for at in range(0, len(runs), size)]
     run = runs[0]
     if run.end - run.start <= 1 or (slot.objects and slot.objects[0].whole):
         return []
     unit = run.range_bytes if _first_boundary(run) < run.end else 1  # whole ranges while there are several
     low, high = run.start // unit, -(-run.end // unit)
-    step = -(-(high - low) // PARTS)
+    step = -(-(high - low) // most)
     edges = [run.start, *(at * unit for at in range(low + step, high, step)), run.end]
     return [
         subset(slot.objects, [Run(run.object_index, start, end, run.range_bytes, run.state if not number else None)])

@@ -182,20 +182,23 @@ def plan_wave(
 
     Reads nothing but pages of the plan, and which files keep the rejects that are to be applied again.
     """
-    retried = checkpoint.retry[:WAVE_MAX_SLOTS]
+    walk = Walk(checkpoint.cursor, plan, plan_pages)
+    behind = Behind(list(checkpoint.indexing), plan)
+    retry = checkpoint.retry
+    if walk.at_end and not behind.available_bytes and not checkpoint.redo:  # nothing else for who is idle
+        retry = retries.spread(retry, plan.concurrency, checkpoint.bytes_per_second)
+    retried = retry[:WAVE_MAX_SLOTS]
     slots = [
         Slot(number, retry.objects, retry.runs, suspect=retry.suspect, condemned=retry.condemned, redo=retry.redo)
         for number, retry in enumerate(retried)
     ]
     again, redo_left = redo.hand_out(checkpoint.redo, len(slots), WAVE_MAX_SLOTS - len(slots), rejects)
     slots += again
-    walk = Walk(checkpoint.cursor, plan, plan_pages)
-    behind = Behind(list(checkpoint.indexing), plan)
     # With many outcomes waiting for a neighbour it comes first; there is one, among what came back.
     if len(slots) < WAVE_MAX_SLOTS and (not slots or len(checkpoint.pending) < PENDING_MAX_OUTCOMES):
         left_bytes = behind.available_bytes + (0 if walk.at_end else plan.bytes - walk.bytes_before())
         _hand_out(slots, walk, behind, shape(plan, checkpoint.bytes_per_second, left_bytes, slots_a_worker))
-    waiting = checkpoint.retry[len(retried) :]
+    waiting = retry[len(retried) :]
     handout = Handout(checkpoint.wave + 1, len(slots), walk.cursor, waiting, retried, behind.left(), redo_left)
     told = _states_told(checkpoint)
     if told:

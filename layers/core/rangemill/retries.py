@@ -1,19 +1,40 @@
 """Tiles that come back: remainders, and failures that may pass. Of workers that died: `deaths`."""
 
+import math
 from collections.abc import Mapping
 
 import msgspec
 
 from rangemill import errors
-from rangemill.deaths import first_line, subset
+from rangemill.deaths import first_line, parted, subset
 from rangemill.errors import RangemillError, WorkerFailed
-from rangemill.limits import TRANSIENT_MAX_TRIES
+from rangemill.limits import PARTS, SLOT_TARGET_SECONDS, TRANSIENT_MAX_TRIES
 from rangemill.messages import PendingOutcome, RetrySlot, Run, Slot, Verdict
 
 
 def remainder(slot: Slot, remaining: list[Run]) -> RetrySlot:
     """What a worker handed back in good order: a slot like any new one."""
     return msgspec.structs.replace(subset(slot.objects, remaining), redo=slot.redo)
+
+
+def spread(retry: list[RetrySlot], workers: int, bytes_per_second: float | None) -> list[RetrySlot]:
+    """The slots, those cut that would take a worker long while others have nothing to do.
+
+    Slow code makes few bytes long, and what its workers hand back would be theirs alone, one deadline after the other.
+    Compressed data stays as it is: its worker knows where it stands.
+    """
+    idle = workers - len(retry)
+    slots: list[RetrySlot] = []
+    for slot in retry:
+        total_bytes = sum(run.end - run.start for run in slot.runs)
+        wanted = min(PARTS, 1 + idle, int(total_bytes / ((bytes_per_second or math.inf) * SLOT_TARGET_SECONDS)))
+        is_plain = not (slot.deaths or slot.tries or slot.suspect or slot.condemned or slot.redo) and not any(
+            pin.compression or pin.archive for pin in slot.objects
+        )
+        parts = parted(slot, wanted) if is_plain and wanted > 1 else []
+        idle -= max(0, len(parts) - 1)
+        slots += parts or [slot]
+    return slots
 
 
 def with_states(slot: Slot, told: Mapping[tuple[int, int], str | None]) -> RetrySlot:
