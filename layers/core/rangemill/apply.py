@@ -232,7 +232,9 @@ class _Work:
         settled, source = self.plan.settled, PinnedSource(self.reader, pin)
         columns = self.engine.columns if self.engine is not None else None
         module: Any = formats.load(settled.format)
-        more = {"state": run.state} if formats.has_state(settled) else {}
+        more: dict[str, Any] = {"state": run.state} if formats.has_state(settled) else {}
+        if self.engine is not None and formats.align_takes(settled.format, "take_unread", "align_source"):
+            more["take_unread"] = self.engine.take_unread
         events: Iterator[Event] = module.align_source(
             tile, run.range_bytes, source, settled, columns, self.should_stop, **more
         )

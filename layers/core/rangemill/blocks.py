@@ -13,10 +13,14 @@ type Place = int | tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class SparseFile:
-    """A file of which only some parts are here, each with its offset; what is not here reads as zeros."""
+    """A file of which only some parts are here, each with its offset; what is not here reads as zeros.
+
+    But for what is `absent`, as `[start, end)`: who reads of that gets an error.
+    """
 
     size_bytes: int
     parts: tuple[tuple[int, bytes], ...]
+    absent: tuple[tuple[int, int], ...] = ()
 
     @property
     def held_bytes(self) -> int:

@@ -44,6 +44,10 @@ class Condemned:
             place, data = parts.place(0), parts.kept(0)
         _records.reject(self._rejects, self._context, place, data, self._cause)
 
+    def take_unread(self, block: Block) -> bool:  # noqa: ARG002 - the interface
+        """See `Engine`."""
+        return False
+
     def finish(self) -> tuple[bytes, int]:
         """See `Engine`."""
         return b"", 0

@@ -111,6 +111,8 @@ class _Sparse(io.RawIOBase):
 
         What it does want it would not take for its own: Parquet's pages, like its footer, begin with what is no zero.
         """
+        if any(start < high and low < end for low, high in self._file.absent):
+            raise OSError(f"the bytes from {start} to {end} are not here")
         found: bytearray | None = None
         for offset, content in self._file.parts:
             low, high = max(start, offset), min(end, offset + len(content))

@@ -3,7 +3,7 @@
 # ruff: noqa: S608 - statements are made of quoted names and literals; the user's own runs in the sandbox
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import duckdb
@@ -112,14 +112,19 @@ def make_records(session: Session, chunk: Chunk, bound: Bound, settled: Settled,
         else:
             source += f" AS {LOADED} POSITIONAL JOIN (FROM {PLACES} WHERE {where}) AS {PLACES}"
         on_demand["_offset"] = f"{PLACES}._offset"
-    for name, value in (("_object", chunk.blocks[0][0].name), ("_bucket", chunk.blocks[0][0].bucket)):
-        if not _is_data(name, settled):
-            on_demand[name] = literal(value)
-    chosen = ", ".join(
-        f"{quote(name) if name in loaded else on_demand.get(name, f'CAST(NULL AS {of})')} AS {quote(name)}"
-        for name, of in bound.records
-    )
+    chosen = choose(bound, settled, chunk.blocks[0][0], loaded, on_demand)
     session.run(f"CREATE OR REPLACE TEMP VIEW records AS SELECT {chosen} FROM {source}")
+
+
+def choose(bound: Bound, settled: Settled, of: ObjectContext, loaded: Container[str], on_demand: dict[str, str]) -> str:
+    """The columns of `records`: those that are loaded, the object's own, those on demand, and NULL for the others."""
+    for name, value in (("_object", of.name), ("_bucket", of.bucket)):
+        if not _is_data(name, settled):
+            on_demand = {**on_demand, name: literal(value)}
+    return ", ".join(
+        f"{quote(name) if name in loaded else on_demand.get(name, f'CAST(NULL AS {type_})')} AS {quote(name)}"
+        for name, type_ in bound.records
+    )
 
 
 def _load_places(session: Session, chunk: Chunk, settled: Settled) -> None:

@@ -56,6 +56,12 @@ class Engine(Protocol):
         `CountMismatch` when the records taken are not `block.records`, `NotAsPresumed`.
         """
 
+    def take_unread(self, block: Block) -> bool:
+        """Take a block whose bytes are absent from its file, where what it is to do needs none of them.
+
+        Else False, and nothing was done: it is to be read and handed to `take`.
+        """
+
     def finish(self) -> tuple[bytes, int]:
         """The encoded partial of everything taken, and how many records that was."""
 

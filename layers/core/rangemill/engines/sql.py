@@ -19,6 +19,7 @@ from rangemill.engines._sql_lines import Presuming
 from rangemill.engines._sql_names import PARTIAL, casts, definitions
 from rangemill.engines._sql_outputs import without_hugeint, without_nan
 from rangemill.engines._sql_sieve import Sieve, insert
+from rangemill.engines._sql_unread import Unread
 from rangemill.engines.base import FinishedRows, ObjectContext
 from rangemill.errors import AggregateTooLarge, BadStatement, IntegrityError, RangemillError
 from rangemill.formats.base import Settled
@@ -68,6 +69,7 @@ class SqlEngine:
         self._sieve = Sieve(self._session, self._bound, settled, rejects)
         self._session.run(f"CREATE TEMP TABLE {PARTIAL} ({definitions(self._bound.partial)})")
         self._presuming = Presuming(self._session, self._bound, settled)
+        self._unread = Unread(self._session, self._bound, settled)
         self._one_object = bool(self._bound.needed & {"_object", "_bucket"})
         self._object = ObjectContext("", "", None)
         self._chunk = Chunk()
@@ -108,6 +110,14 @@ class SqlEngine:
         lines.add(self._object, block)
         if lines.bytes >= CHUNK_BYTES:
             self._apply_lines()
+
+    def take_unread(self, block: Block) -> bool:
+        """See `Engine`."""
+        if not self._unread.apply(self._object, block):
+            return False
+        self._taken += block.records
+        self._applied()
+        return True
 
     def _take_rows(self, of: ObjectContext, block: Block) -> None:
         readable = self._sieve.readable(of, block)

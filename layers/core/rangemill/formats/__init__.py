@@ -16,7 +16,8 @@ A format module has:
 - `known_columns(options)`: the columns that the document alone tells, so that SQL is checked before data is seen;
 - with `RANDOM_ACCESS = True`, instead of `settle` and `align`: `settle_sources(sources, options, for_sql)` and
   `align_source(run, range_bytes, source, settled, columns, should_stop)`, which read where a footer or a header says
-  (`base.Source`); `columns` are those that the engine wants, or None; with `align_forward(pieces, settled)`, the
+  (`base.Source`); `columns` are those that the engine wants, or None; with a parameter `take_unread` it may ask the
+  engine whether a block is to be read at all (`Engine.take_unread`); with `align_forward(pieces, settled)`, the
   blocks of a whole file that streams past, of any size inside compressed data too;
 - `MAY_BE_COMPRESSED = False` where objects are taken as they lie unless `compression` names a codec; of formats with
   `RANDOM_ACCESS` that is so unless it is `True`;
@@ -68,9 +69,9 @@ def has_state(settled: Settled) -> bool:
 
 
 @cache
-def align_takes(name: str, parameter: str) -> bool:
-    """Whether the format's `align` has that parameter: `state` or `head`."""
-    return parameter in inspect.signature(load(name).align).parameters
+def align_takes(name: str, parameter: str, way: str = "align") -> bool:
+    """Whether the format's `align` or `align_source` has that parameter."""
+    return parameter in inspect.signature(getattr(load(name), way)).parameters
 
 
 def has_spans(settled: Settled) -> bool:

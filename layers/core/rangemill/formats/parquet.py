@@ -158,8 +158,11 @@ def align_source(
     settled: Settled,
     columns: frozenset[str] | None,
     should_stop: Callable[[], bool],
+    take_unread: Callable[[Block], bool] = lambda _: False,
 ) -> Iterator[Event]:
     """Blocks and rows of a run, as `FormatModule.align`; offsets are ordinals of row groups. `columns` None: all.
+
+    A row group that `take_unread` takes is neither fetched nor handed out: what its footer tells was enough.
 
     Raises `IntegrityError`, `BadRecord`, `RecordTooLarge`.
     """
@@ -179,7 +182,8 @@ def align_source(
             group = footer.groups[index]
             if group.rows:
                 records += group.rows
-                yield _block(source, footer, group, leaves, parse_bytes(options.max_unit_bytes))
+                if not take_unread(_unread(footer, group, leaves)):
+                    yield _block(source, footer, group, leaves, parse_bytes(options.max_unit_bytes))
             following = places[index + 1] if index + 1 < total else run.end_exclusive
             if should_stop() and group.place < following < run.end_exclusive:
                 yield from _stop(ByteRange(each.start, following), run, range_bytes, first, index + 1, records, total)
@@ -195,6 +199,16 @@ def _stop(
         mine = position == 0
         yield RangeDone(each, 0, first if mine else None, end if mine else None, records if mine else 0, total=total)
     yield Remaining(ByteRange(done.end_exclusive, run.end_exclusive))
+
+
+def _unread(footer: Footer, group: RowGroup, leaves: list[int]) -> Block:
+    """The row group with nothing but its footer."""
+    absent = tuple(sorted(group.chunks[leaf] for leaf in leaves))
+    return _of_group(group, _file(footer, (group,), (), absent))
+
+
+def _of_group(group: RowGroup, file: SparseFile) -> Block:
+    return Block(b"", group.first_row, group.rows, range(group.first_row, group.first_row + group.rows), file)
 
 
 def _block(source: Source, footer: Footer, group: RowGroup, leaves: list[int], max_bytes: int) -> Block:
@@ -213,15 +227,19 @@ def _block(source: Source, footer: Footer, group: RowGroup, leaves: list[int], m
         for at, data in parts:
             if at <= start < end <= at + len(data):
                 _parquet_pages.check(data, at, start, end, source.uri)
-    file = _file(footer, (group,), parts)
-    return Block(b"", group.first_row, group.rows, range(group.first_row, group.first_row + group.rows), file)
+    return _of_group(group, _file(footer, (group,), parts))
 
 
-def _file(footer: Footer, groups: tuple[RowGroup, ...], parts: tuple[tuple[int, bytes], ...]) -> SparseFile:
+def _file(
+    footer: Footer,
+    groups: tuple[RowGroup, ...],
+    parts: tuple[tuple[int, bytes], ...],
+    absent: tuple[tuple[int, int], ...] = (),
+) -> SparseFile:
     """A file as DuckDB will see it: these row groups, of which these bytes are here, and a footer of them alone."""
     end = footer.of(groups)
     size = footer.object_bytes - len(footer.data) - 8 + len(end)
-    return SparseFile(size, ((0, MAGIC), *parts, (size - len(end), end)))
+    return SparseFile(size, ((0, MAGIC), *parts, (size - len(end), end)), absent)
 
 
 def _merged(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
