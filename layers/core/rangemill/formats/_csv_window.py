@@ -4,10 +4,11 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Final
 
-from rangemill.errors import BadRecord, IncompleteProof, RecordTooLarge
+from rangemill.errors import BadRecord, RecordTooLarge
 from rangemill.formats import _csv_automaton as automaton
 from rangemill.formats import _csv_guess
 from rangemill.formats._csv_scan import Scanner
+from rangemill.formats._gathering import gathered
 from rangemill.formats._tile_crcs import TileCrcs
 from rangemill.formats.base import Crc
 from rangemill.ranges import ByteRange, tile
@@ -219,18 +220,7 @@ class Window:
 
     def _fetch(self, least: int) -> None:
         """Let the piece have at least so many bytes, or all that there are. Raises `IncompleteProof`."""
-        parts, size = [self._piece], len(self._piece)
-        room = self._object_bytes - self._piece_at
-        while size < min(least, room):
-            piece = next(self._pieces, None)
-            if piece is None:
-                at = self._piece_at + size
-                raise IncompleteProof(
-                    f"the object's bytes ended at {at}, not at {self._object_bytes}; the read was cut short", offset=at
-                )
-            parts.append(piece[: room - size])  # a local file may have grown since it was pinned
-            size += len(parts[-1])
-        self._piece = parts[-1] if size == len(parts[-1]) else b"".join(parts)
+        self._piece = gathered(self._piece, self._piece_at, self._pieces, least, self._object_bytes)
 
     def _fetch_to_guess(self, behind: int) -> None:
         """What a guess looks at: no more of it than the run has, and a first quote if one is near."""

@@ -13,6 +13,7 @@ from typing import Final
 from rangemill.blocks import Block, RangeDone, Remaining
 from rangemill.errors import BadRecord, IncompleteProof, RecordTooLarge
 from rangemill.formats import _json_guess, _lines
+from rangemill.formats._gathering import gathered
 from rangemill.formats._json_structure import Path, Seen, Structure
 from rangemill.formats._tile_crcs import TileCrcs
 from rangemill.formats.base import Crc, Event
@@ -271,18 +272,7 @@ class _Passage:
 
     def _fetch(self, least: int) -> bytes:
         """The bytes after the piece: at least so many, or all there are."""
-        parts: list[bytes] = []
-        size, room = 0, self._object_bytes - self._piece_at
-        while size < min(least, room):
-            piece = next(self._pieces, None)
-            if piece is None:
-                at = self._piece_at + size
-                raise IncompleteProof(
-                    f"the object's bytes ended at {at}, not at {self._object_bytes}; the read was cut short", offset=at
-                )
-            parts.append(piece[: room - size])  # a local file may have grown since it was pinned
-            size += len(parts[-1])
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        return gathered(b"", self._piece_at, self._pieces, least, self._object_bytes)
 
     def _feed(self, upto: int) -> None:
         if upto > self._fed:
