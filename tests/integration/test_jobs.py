@@ -365,6 +365,15 @@ def test_a_job_rests_only_as_people_still_want_it(jobs: Any) -> None:
     assert jobs.rest("p-1", 0, "CANCELLED", "cancelled", T1, "cancel") is True  # a repeat
 
 
+def test_a_job_rests_only_by_the_generation_that_carries_it(jobs: Any) -> None:
+    running(jobs)
+    jobs.take_generation("p-1", 1, "arn:g1", T1)
+    jobs.desire("p-1", "pause")
+    with pytest.raises(Superseded):
+        jobs.rest("p-1", 0, "PAUSED", "paused", None, "pause")
+    assert jobs.load("p-1").status == "RUNNING"
+
+
 def test_a_row_turns_once_with_its_generations_history(jobs: Any) -> None:
     running(jobs)
     jobs.fail("p-1", 0, T1, ERROR)

@@ -5,7 +5,9 @@ import random
 import time
 from collections import defaultdict
 from itertools import pairwise
+from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -212,6 +214,16 @@ def test_what_came_back_stays_whole_while_all_have_something_to_do_or_it_is_comp
     more = Job([64 * MIB, 10**12], workers=10)
     unfinished = replace(slow_rest(more), cursor=Cursor(0, 1, 0))
     assert more.wave(unfinished)[0][0].runs == unfinished.retry[0].runs
+
+
+@pytest.mark.parametrize("past", [{"deaths": 1}, {"tries": 1}, {"condemned": "why"}, {"redo": ["file"]}], ids=str)
+def test_what_failed_before_is_not_spread_and_keeps_its_past(past: dict[str, Any]) -> None:
+    job = Job([64 * MIB], workers=10)
+    rest = slow_rest(job)
+    again = replace(rest.retry[0], **past)
+    slots, handout = fetch.plan_wave(replace(rest, retry=[again]), job.plan, job.page)
+    assert len(slots) == 1
+    assert handout.retried == [again]
 
 
 def test_nothing_new_is_handed_out_while_too_many_outcomes_wait_for_what_came_back() -> None:

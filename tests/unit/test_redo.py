@@ -18,6 +18,7 @@ import pytest
 from rangemill import apply, control, keys, pages, redo
 from rangemill.errors import WrongStatus
 from rangemill.gateways import Gateways
+from rangemill.limits import REJECT_MAX_BYTES
 from rangemill.messages import CodeIdentity, JobRequest, JobRow, Redo, RejectFile
 from rangemill.plan import Defaults
 from rangemill_cli.inprocess.driver import in_this_process, run_job
@@ -344,6 +345,19 @@ def test_rejects_that_rows_do_not_take_back_break_the_count(monkeypatch: pytest.
     world.gateways.store.put(key, body[body.index(b"\n") + 1 :])
     row = world.again()
     assert (row.status, (row.error or {})["type"]) == ("FAILED", "IntegrityError")
+
+
+def test_a_reject_that_does_not_begin_where_it_was_rejected_breaks_the_count() -> None:
+    """The mechanism removed: a place at which no record begins does not pass for one whose record was applied."""
+    world = world_of([b"good\nbad " + b"x" * 2 * REJECT_MAX_BYTES + b"\ngood\n"], range_bytes=100_000)
+    world.carry()
+    (reject,) = world.kept()
+    assert reject["is_cut"]  # so that it is read from its object again
+    key = world.report()["reject_files"][0].removeprefix("s3://work/")
+    world.gateways.store.put(key, json.dumps({**reject, "offset": reject["offset"] + 1}).encode() + b"\n")
+    row = world.again()
+    assert (row.status, (row.error or {})["type"]) == ("FAILED", "CountMismatch")
+    assert "where one was rejected" in (row.error or {})["message"]
 
 
 @pytest.mark.parametrize("seed", range(20))
