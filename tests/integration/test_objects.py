@@ -407,6 +407,34 @@ def test_a_short_body_is_resumed_from_the_byte_reached(
     assert b"".join(objects.read(pin, 5, len(BODY))) == BODY[5:]
 
 
+class Longer(Breaking):
+    """A body with bytes behind those of the range."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data + b"more", len(data) + 4, None)
+
+
+def test_what_comes_behind_the_range_is_never_taken_for_what_follows(
+    objects: S3Objects, s3: Any, small_reads: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(s3)
+    pin = pin_of(objects)
+    monkeypatch.setattr("rangemill.aws.objects.time.sleep", lambda _: None)
+    really, count = s3.get_object, iter(range(10**6))
+
+    def get(**arguments: Any) -> Any:
+        response = really(**arguments)
+        if next(count) % 3:
+            response["Body"] = Longer(response["Body"].read())
+        return response
+
+    monkeypatch.setattr(s3, "get_object", get)
+    assert b"".join(objects.read(pin, 5, len(BODY))) == BODY[5:]
+    count = iter([1] * 100)
+    with pytest.raises(Transient, match="sent more than"):
+        list(objects.read_whole(pin)[1])
+
+
 def test_a_read_that_makes_no_progress_ends_as_transient_and_says_where(
     objects: S3Objects, s3: Any, small_reads: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

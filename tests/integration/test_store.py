@@ -1,5 +1,6 @@
 """The work bucket."""
 
+from io import BytesIO
 from types import SimpleNamespace
 from typing import Any
 
@@ -141,3 +142,30 @@ def test_what_is_not_the_span_is_never_taken_for_it(monkeypatch: pytest.MonkeyPa
     never: Any = Answers(*wrong * 2)
     with pytest.raises(Transient, match="asked for bytes=3-4, S3 answered with"):
         S3Store(never, "work").get("k", (3, 5))
+
+
+@pytest.mark.parametrize("body", [b"3", b"345"], ids=["less", "more"])
+def test_a_span_that_is_not_as_long_as_it_says_is_asked_for_again(monkeypatch: pytest.MonkeyPatch, body: bytes) -> None:
+    monkeypatch.setattr("rangemill.aws.store.time.sleep", lambda _: None)
+    client: Any = Answers(("bytes 3-4/10", body), ("bytes 3-4/10", b"34"))
+    assert S3Store(client, "work").get("k", (3, 5)) == b"34"
+    never: Any = Answers(*[("bytes 3-4/10", body)] * 6)
+    with pytest.raises(Transient, match=f"came with {len(body)} bytes"):
+        S3Store(never, "work").get("k", (3, 5))
+
+
+def test_a_document_without_the_checksum_that_s3_keeps_is_asked_for_again(
+    store: S3Store, s3: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rangemill.aws.store.time.sleep", lambda _: None)
+    store.put("k", b"0123456789")
+    flips = iter([True, True])
+
+    def flip(parsed: Any, **_: Any) -> None:
+        if next(flips, False):
+            body = parsed["Body"]
+            body._raw_stream = BytesIO(body._raw_stream.read().replace(b"5", b"4"))
+
+    s3.meta.events.register("after-call.s3.GetObject", flip)
+    assert store.get("k") == b"0123456789"
+    assert next(flips, None) is None

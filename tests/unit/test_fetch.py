@@ -24,12 +24,14 @@ from rangemill.limits import (
     WAVE_MAX_SLOTS,
     WAVE_STRETCH,
     WAVE_TARGET_SECONDS,
+    WRONG_WAVES_MAX,
 )
 from rangemill.messages import (
     Checkpoint,
     CodeIdentity,
     Cursor,
     JobRow,
+    OpenObject,
     PendingOutcome,
     PinnedObject,
     Plan,
@@ -211,6 +213,8 @@ def test_what_came_back_stays_whole_while_all_have_something_to_do_or_it_is_comp
     suspected = slow_rest(job)
     suspected = replace(suspected, retry=[replace(suspected.retry[0], suspect=True)])
     assert len(job.wave(suspected)[0]) == 1
+    misled = OpenObject(job.pages[0].objects[0], [], wrong_waves=WRONG_WAVES_MAX)  # its states are told one by one
+    assert len(job.wave(replace(slow_rest(job), open_objects=[misled]))[0]) == 1
     more = Job([64 * MIB, 10**12], workers=10)
     unfinished = replace(slow_rest(more), cursor=Cursor(0, 1, 0))
     assert more.wave(unfinished)[0][0].runs == unfinished.retry[0].runs

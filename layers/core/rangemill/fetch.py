@@ -23,6 +23,7 @@ from rangemill.limits import (
     WAVE_MAX_SLOTS,
     WAVE_STRETCH,
     WAVE_TARGET_SECONDS,
+    WRONG_WAVES_MAX,
 )
 from rangemill.messages import (
     Checkpoint,
@@ -186,7 +187,8 @@ def plan_wave(
     behind = Behind(list(checkpoint.indexing), plan)
     retry = checkpoint.retry
     if walk.at_end and not behind.available_bytes and not checkpoint.redo:  # nothing else for who is idle
-        retry = retries.spread(retry, plan.concurrency, checkpoint.bytes_per_second)
+        in_order = {entry.pin.index for entry in checkpoint.open_objects if entry.wrong_waves >= WRONG_WAVES_MAX}
+        retry = retries.spread(retry, plan.concurrency, checkpoint.bytes_per_second, in_order)
     retried = retry[:WAVE_MAX_SLOTS]
     slots = [
         Slot(number, retry.objects, retry.runs, suspect=retry.suspect, condemned=retry.condemned, redo=retry.redo)

@@ -1,7 +1,7 @@
 """Tiles that come back: remainders, and failures that may pass. Of workers that died: `deaths`."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 
 import msgspec
 
@@ -17,11 +17,13 @@ def remainder(slot: Slot, remaining: list[Run]) -> RetrySlot:
     return msgspec.structs.replace(subset(slot.objects, remaining), redo=slot.redo)
 
 
-def spread(retry: list[RetrySlot], workers: int, bytes_per_second: float | None) -> list[RetrySlot]:
+def spread(
+    retry: list[RetrySlot], workers: int, bytes_per_second: float | None, in_order: Container[int] = ()
+) -> list[RetrySlot]:
     """The slots, those cut that would take a worker long while others have nothing to do.
 
     Slow code makes few bytes long, and what its workers hand back would be theirs alone, one deadline after the other.
-    Compressed data stays as it is: its worker knows where it stands.
+    Compressed data stays as it is, and so do the objects that are `in_order`: their worker knows where it stands.
     """
     idle = workers - len(retry)
     slots: list[RetrySlot] = []
@@ -29,7 +31,7 @@ def spread(retry: list[RetrySlot], workers: int, bytes_per_second: float | None)
         total_bytes = sum(run.end - run.start for run in slot.runs)
         wanted = min(PARTS, 1 + idle, int(total_bytes / ((bytes_per_second or math.inf) * SLOT_TARGET_SECONDS)))
         is_plain = not (slot.deaths or slot.tries or slot.suspect or slot.condemned or slot.redo) and not any(
-            pin.compression or pin.archive for pin in slot.objects
+            pin.compression or pin.archive or pin.index in in_order for pin in slot.objects
         )
         parts = parted(slot, wanted) if is_plain and wanted > 1 else []
         idle -= max(0, len(parts) - 1)

@@ -14,6 +14,8 @@ from tests.e2e.app import App
 from tests.e2e.faults.proxy import Rule
 
 from rangemill import control, keys
+from rangemill.aws.batches import lock_key
+from rangemill.gateways import ADMIT_LOCK
 from rangemill.messages import ObjectRef
 
 LINES = "format: {type: text}\napply: {python: probes:Lines}\n"
@@ -69,7 +71,8 @@ def test_1_half_of_all_workers_killed_gives_the_same_result(app, cases):
     row = app.wait(case.job, 240)
     assert app.proved(row) == app.expected(BODY)
     assert row.totals.records == 4000
-    assert sum(rule.count for rule in case.rules) >= row.totals.invocations // 3
+    most = sum(rule.most or 0 for rule in case.rules)  # parts of a slot whose workers died are invocations as well
+    assert sum(rule.count for rule in case.rules) >= min(most, row.totals.invocations // 3)
     assert row.totals.deaths > 0
 
 
@@ -141,6 +144,8 @@ def test_all_function_processes_killed_at_once_in_plan_apply_and_aggregate(app, 
     cases["every"] = case
     assert app.proved(app.wait(case.job, 240)) == app.expected(SHORT)
     assert [rule.count for rule in rules] == [1, 1, 1]
+    # An `admit` that was killed as well keeps its lock for two minutes, which the next test need not wait for.
+    app.cloud.client("dynamodb").delete_item(TableName=app.outputs["JobTable"], Key=lock_key(ADMIT_LOCK))
 
 
 def test_9_an_execution_stopped_mid_wave_is_named_and_redriven_and_what_it_left_behind_has_no_effect(app, cases):

@@ -149,6 +149,8 @@ class S3Objects:
         try:
             for piece in body.iter_chunks(PIECE_BYTES):
                 position += len(piece)
+                if position > pin.size_bytes:
+                    raise Transient(f"{pin.uri}: S3 sent more than its {pin.size_bytes} bytes", object_uri=pin.uri)
                 yield piece
         except FlexibleChecksumError as error:
             raise ChecksumMismatch(f"{pin.uri}: {error}", object_uri=pin.uri) from error
@@ -205,7 +207,12 @@ class S3Objects:
                     object_uri=pin.uri,
                     offset=span.start,
                 )
-            yield from body.iter_chunks(PIECE_BYTES)
+            left = span.size_bytes
+            for piece in body.iter_chunks(PIECE_BYTES):
+                left -= len(piece)
+                if left < 0:  # else all that follows would be taken for what lies further on
+                    raise Transient(f"{pin.uri}: S3 sent more than {expected}", object_uri=pin.uri, offset=span.start)
+                yield piece
         finally:
             body.close()
 

@@ -32,12 +32,14 @@ class S3Store:
     def get(self, key: str, span: tuple[int, int] | None = None) -> bytes | None:
         """The bytes under a key, or those of `[start, end)`; None when there is nothing.
 
-        A response that breaks off, or holds another range, is asked for again. Raises `Transient` when that goes on.
+        A response that breaks off, holds another range or more than it, or has not the checksum that S3 keeps of the
+        document is asked for again. Raises `Transient` when that goes on.
         """
         if span is not None and span[0] >= span[1]:
             raise ValueError(f"not a span: {span}")  # HTTP has no header for no bytes
         bucket, key = self._place(key)
-        header = {"Range": f"bytes={span[0]}-{span[1] - 1}"} if span is not None else {}
+        # S3 keeps a checksum of the whole alone; the client compares it.
+        header = {"Range": f"bytes={span[0]}-{span[1] - 1}"} if span is not None else {"ChecksumMode": "ENABLED"}
         problem: object = None
         for attempt in range(READ_MAX_TRIES):
             if attempt:
@@ -50,14 +52,19 @@ class S3Store:
                 failures.raise_named(error, f"read s3://{bucket}/{key}")
             except BotoCoreError as error:
                 failures.raise_named(error, f"read s3://{bucket}/{key}")
-            if span is not None and not _is_of(response, span):
+            told = _told(response, span) if span is not None else None
+            if span is not None and told is None:
                 problem = f"asked for {header['Range']}, S3 answered with {response.get('ContentRange')}"
                 response["Body"].close()
                 continue
             try:
-                return bytes(response["Body"].read())
+                body = bytes(response["Body"].read())
             except (BotoCoreError, HTTPError, OSError) as error:
                 problem = error
+                continue
+            if told is None or len(body) == told:
+                return body
+            problem = f"{response['ContentRange']} came with {len(body)} bytes"
         raise Transient(f"cannot read s3://{bucket}/{key}: {problem}")
 
     def put(self, key: str, body: bytes) -> None:
@@ -111,7 +118,8 @@ class S3Store:
         return self._bucket, key
 
 
-def _is_of(response: Any, span: tuple[int, int]) -> bool:
-    """Whether the response holds that span, or as much of it as there is: never another, or the whole for a part."""
+def _told(response: Any, span: tuple[int, int]) -> int | None:
+    """How many bytes the response says it has of that span; None when it is of another, or of the whole."""
     told, _, size = str(response.get("ContentRange", "")).removeprefix("bytes ").partition("/")
-    return size.isdigit() and told == f"{span[0]}-{min(span[1], int(size)) - 1}"
+    end = min(span[1], int(size)) if size.isdigit() else 0
+    return end - span[0] if told == f"{span[0]}-{end - 1}" else None

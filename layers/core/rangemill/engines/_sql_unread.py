@@ -29,7 +29,7 @@ class Unread:
         self._session = session
         self._bound = bound
         self._settled = settled
-        self._can = "_offset" not in bound.needed and settled.options.get("validate") != "all"
+        self._can = "_offset" not in bound.needed
         self._pass = 0
         self._next_pass = 0
 
